@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use catalog::{Exposition, Format, encode};
+use catalog::{Exposition, Format, Selection, encode};
 use snapshot::{CommandStats, NodeSnapshot};
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Monotonic, NodeReply,
@@ -45,8 +45,11 @@ fn main() {
     let deployments: Vec<_> =
         (0..nodes / MEMBERS).map(|number| view(&format!("d{number}"), &info)).collect();
     for _ in 0..scrapes {
-        let exposition =
-            Exposition { exporter: None, deployments: deployments.clone(), themes: None };
+        let exposition = Exposition {
+            exporter: None,
+            deployments: deployments.clone(),
+            selection: Selection::Full,
+        };
         let mut written = ByteCounter::default();
         encode(&exposition, format, &mut written).expect("the counter accepts all");
         println!("{} bytes", written.0);

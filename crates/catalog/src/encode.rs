@@ -7,7 +7,7 @@ use topology::{DeploymentView, NodeView};
 
 use crate::family::{Family, encode_labels};
 use crate::row::{MetricKind, Row, SentinelSubject, ShardSubject, Subject};
-use crate::{ExporterView, Format, tables};
+use crate::{ExporterView, Format, Selection, tables};
 
 /// Content of one scrape.
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub struct Exposition {
     pub exporter: Option<ExporterView>,
     /// Deployments, each after its last round.
     pub deployments: Vec<Arc<DeploymentView>>,
-    /// Themes to expose; `None` for all.
-    pub themes: Option<Vec<&'static str>>,
+    /// Metrics to expose.
+    pub selection: Selection,
 }
 
 /// Subject with its labels, which are encoded once for all its samples.
@@ -58,46 +58,32 @@ pub fn encode_legacy(node: &NodeView, writer: &mut dyn Write) -> fmt::Result {
 }
 
 impl Exposition {
-    fn shows(&self, theme: &str) -> bool {
-        self.themes.as_ref().is_none_or(|themes| themes.contains(&theme))
-    }
-
     fn encode(&self, format: Format, writer: &mut dyn Write) -> fmt::Result {
-        let (theme, rows) = tables::EXPORTER;
+        let selection = &self.selection;
         let exporter = labeled(self.exporter.iter());
-        for row in rows.iter().filter(|_| self.shows(theme)) {
+        for row in selection.rows(tables::EXPORTER) {
             encode_row(row, &exporter, format, writer)?;
         }
         let deployments = labeled(self.deployments.iter().map(|deployment| &**deployment));
-        for (_, rows) in tables::DEPLOYMENT.into_iter().filter(|(theme, _)| self.shows(theme)) {
-            for row in rows {
-                encode_row(row, &deployments, format, writer)?;
-            }
+        for row in tables::DEPLOYMENT.into_iter().flat_map(|table| selection.rows(table)) {
+            encode_row(row, &deployments, format, writer)?;
         }
-        let (theme, rows) = tables::SENTINEL;
-        if self.shows(theme) {
-            let subjects: Vec<_> = self.deployments.iter().flat_map(SentinelSubject::all).collect();
-            let subjects = labeled(subjects.iter());
-            for row in rows {
-                encode_row(row, &subjects, format, writer)?;
-            }
+        let sentinels: Vec<_> = self.deployments.iter().flat_map(SentinelSubject::all).collect();
+        let sentinels = labeled(sentinels.iter());
+        for row in selection.rows(tables::SENTINEL) {
+            encode_row(row, &sentinels, format, writer)?;
         }
-        let (theme, rows) = tables::SHARD;
-        if self.shows(theme) {
-            let shards: Vec<_> = self.deployments.iter().flat_map(ShardSubject::all).collect();
-            let shards = labeled(shards.iter());
-            for row in rows {
-                let is_counter = row.entry.kind() == MetricKind::Counter;
-                let shown =
-                    |shard: &&Labeled<'_, ShardSubject>| is_counter || !shard.subject.is_outdated();
-                encode_row(row, shards.iter().filter(shown), format, writer)?;
-            }
+        let shards: Vec<_> = self.deployments.iter().flat_map(ShardSubject::all).collect();
+        let shards = labeled(shards.iter());
+        for row in selection.rows(tables::SHARD) {
+            let is_counter = row.entry.kind() == MetricKind::Counter;
+            let shown =
+                |shard: &&Labeled<'_, ShardSubject>| is_counter || !shard.subject.is_outdated();
+            encode_row(row, shards.iter().filter(shown), format, writer)?;
         }
         let nodes = labeled(self.deployments.iter().flat_map(|deployment| deployment.shown()));
-        for (_, rows) in tables::NODE.into_iter().filter(|(theme, _)| self.shows(theme)) {
-            for row in rows {
-                encode_row(row, &nodes, format, writer)?;
-            }
+        for row in tables::NODE.into_iter().flat_map(|table| selection.rows(table)) {
+            encode_row(row, &nodes, format, writer)?;
         }
         Ok(())
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use catalog::{
-    Build, ExporterView, Exposition, Format, HttpRequests, ProcessFigures, Reload, encode,
-    encode_legacy, reference,
+    Build, ExporterView, Exposition, Format, HttpRequests, ProcessFigures, Reload, Selection,
+    encode, encode_legacy, reference,
 };
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
@@ -46,7 +46,7 @@ fn exposition() -> Exposition {
     Exposition {
         exporter: Some(exporter()),
         deployments: vec![tracker.observe(&round).view],
-        themes: None,
+        selection: Selection::Full,
     }
 }
 

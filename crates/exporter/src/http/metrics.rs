@@ -9,7 +9,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use catalog::{Exposition, Format, encode, themes};
+use catalog::{Exposition, Format, Part, Selection, encode};
 use futures_util::{StreamExt, stream};
 use poller::Clock;
 use tokio::runtime::Handle;
@@ -58,29 +58,25 @@ pub(super) async fn serve(
     }
 }
 
-/// Selects the deployments and themes that the query names; everything without a query.
+/// Selects the deployments and metrics that the query names. Without names, selects all deployments
+/// and the configured metrics.
 fn select(web: &WebState, query: &str) -> Result<Exposition, (StatusCode, String)> {
     let mut exposition = Exposition {
         exporter: Some(web.exporter()),
         deployments: web.registry.views(),
-        themes: None,
+        selection: web.selection.clone(),
     };
-    let mut names = Vec::new();
+    let (mut names, mut parts) = (Vec::new(), Vec::new());
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*key {
             "collect[]" => {
-                let theme = themes().find(|theme| *theme == value);
-                let theme = theme.ok_or_else(|| {
-                    let known: Vec<_> = themes().collect();
-                    (
-                        StatusCode::BAD_REQUEST,
-                        format!(
-                            "unknown collect[] {value:?}, expected one of {}\n",
-                            known.join(", ")
-                        ),
-                    )
+                let part = Part::named(&value).ok_or_else(|| {
+                    let known: Vec<_> = Part::names().collect();
+                    let known = known.join(", ");
+                    let problem = format!("unknown collect[] {value:?}, expected one of {known}\n");
+                    (StatusCode::BAD_REQUEST, problem)
                 })?;
-                exposition.themes.get_or_insert_default().push(theme);
+                parts.push(part);
             }
             "deployment"
                 if exposition.deployments.iter().all(|view| view.deployment.name != value) =>
@@ -91,6 +87,9 @@ fn select(web: &WebState, query: &str) -> Result<Exposition, (StatusCode, String
             // Prometheus configurations may add parameters of their own.
             _ => {}
         }
+    }
+    if !parts.is_empty() {
+        exposition.selection = Selection::Parts(parts);
     }
     if !names.is_empty() {
         exposition.exporter = None;
