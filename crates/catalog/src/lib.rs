@@ -5,12 +5,13 @@
 
 mod encode;
 mod exporter;
+mod family;
 mod format;
 mod histogram;
 mod http_requests;
-mod plain_text;
 mod reference;
 mod row;
+mod selection;
 mod tables;
 
 pub use encode::{Exposition, encode, encode_legacy};
@@ -19,4 +20,5 @@ pub use format::Format;
 pub use http_requests::{HttpRequests, RefusedConnections};
 pub use reference::reference;
 pub use row::{Entry, MetricKind, RedisExporterName, Source};
+pub use selection::{Part, Selection};
 pub use tables::{entries, redis_exporter_entries, themes};

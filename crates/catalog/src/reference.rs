@@ -13,6 +13,9 @@ const INTRODUCTION: &str = "\
 - Each heading is a theme. `/metrics?collect[]=THEME` exposes only the metrics of this theme.
 - All series of a deployment also have its configured labels (`labels`), which the column `labels`
   omits. In a cluster, the series of the theme topology also have the label `shard`.
+- The column core has `yes` for the metrics of the core set: those that the rules in `alerts/` and
+  the dashboards Fleet and Deployment use. `/metrics?collect[]=core` exposes only them, and so does
+  `/metrics` if `metrics.set` is `core` in the configuration.
 - An unknown value has no sample. It is never 0, -1 or NaN.
 - The column redis_exporter has the name of the metric in redis_exporter, or `same`. `/scrape`
   exposes the metric under this name. A metric without a name in this column is not on `/scrape`.
@@ -34,8 +37,8 @@ pub fn reference() -> String {
 
 fn write_heading(text: &mut String, theme: &str) -> std::fmt::Result {
     writeln!(text, "\n## {theme}\n")?;
-    writeln!(text, "| name | type | labels | source | redis_exporter | help |")?;
-    writeln!(text, "| --- | --- | --- | --- | --- | --- |")
+    writeln!(text, "| name | type | labels | core | source | redis_exporter | help |")?;
+    writeln!(text, "| --- | --- | --- | --- | --- | --- | --- |")
 }
 
 fn write_row(text: &mut String, subject: &[&str], entry: &Entry) -> std::fmt::Result {
@@ -47,10 +50,11 @@ fn write_row(text: &mut String, subject: &[&str], entry: &Entry) -> std::fmt::Re
         | RedisExporterName::SeparateRow(name) => name,
         RedisExporterName::Absent => "",
     };
+    let core = if entry.is_core { "yes" } else { "" };
     let source = entry.source.to_string().replace('|', "\\|");
     writeln!(
         text,
-        "| `{}` | {} | {} | {source} | {redis_exporter} | {} |",
+        "| `{}` | {} | {} | {core} | {source} | {redis_exporter} | {} |",
         entry.name,
         entry.kind().label(),
         labels.join(", "),

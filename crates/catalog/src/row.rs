@@ -44,6 +44,9 @@ pub struct Entry {
     pub source: Source,
     /// One sentence that describes the value and its unit.
     pub help: &'static str,
+    /// The metric belongs to the core set, because a rule in `alerts/` or the dashboard Fleet or
+    /// Deployment uses it.
+    pub is_core: bool,
     /// The metric is a histogram. Other types follow from the name.
     is_histogram: bool,
 }
@@ -286,6 +289,12 @@ impl Row<NodeView> {
 }
 
 impl<T: 'static> Row<T> {
+    /// Adds the metric to the core set.
+    pub(crate) const fn core(mut self) -> Self {
+        self.entry.is_core = true;
+        self
+    }
+
     /// Creates a row for one computed value.
     pub(crate) const fn value(
         name: &'static str,
@@ -347,7 +356,9 @@ impl<T: 'static> Row<T> {
         reader: ValueReader<T>,
     ) -> Self {
         let is_histogram = matches!(reader, ValueReader::Histograms(_));
-        Row { entry: Entry { name, redis_exporter, labels, source, help, is_histogram }, reader }
+        let is_core = false;
+        let entry = Entry { name, redis_exporter, labels, source, help, is_core, is_histogram };
+        Row { entry, reader }
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use catalog::{
-    Build, ExporterView, Exposition, Format, HttpRequests, ProcessFigures, Reload, encode,
-    encode_legacy, reference,
+    Build, ExporterView, Exposition, Format, HttpRequests, ProcessFigures, Reload, Selection,
+    encode, encode_legacy, reference,
 };
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
@@ -46,7 +46,7 @@ fn exposition() -> Exposition {
     Exposition {
         exporter: Some(exporter()),
         deployments: vec![tracker.observe(&round).view],
-        themes: None,
+        selection: Selection::Full,
     }
 }
 
@@ -131,7 +131,7 @@ fn at(second: u64) -> SystemTime {
 
 fn text(format: Format) -> String {
     let mut text = String::new();
-    encode(exposition(), format, &mut text).expect("to a string");
+    encode(&exposition(), format, &mut text).expect("to a string");
     text
 }
 
@@ -144,7 +144,7 @@ fn open_metrics_exposition() {
 fn redis_exporter_exposition() {
     let exposition = exposition();
     let mut text = String::new();
-    encode_legacy(exposition.deployments[0].nodes[topology::NodeIndex::new(0)].clone(), &mut text)
+    encode_legacy(&exposition.deployments[0].nodes[topology::NodeIndex::new(0)], &mut text)
         .expect("to a string");
     expect_file!["golden/legacy.txt"].assert_eq(&text);
 }

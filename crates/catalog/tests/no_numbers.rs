@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use catalog::{Exposition, Format, encode};
+use catalog::{Exposition, Format, Selection, encode};
 use snapshot::NodeSnapshot;
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, Monotonic, NodeReply, PollOutcome, Round,
@@ -25,9 +25,10 @@ fn samples(info: &str) -> Option<BTreeMap<String, f64>> {
     let outcomes = vec![PollOutcome::Answered(NodeReply::new(snapshot, SECOND, at))];
     let round = Round::new(at, Monotonic::from_start(SECOND), outcomes);
     let view = DeploymentTracker::new(Arc::new(deployment)).observe(&round).view;
-    let exposition = Exposition { exporter: None, deployments: vec![view], themes: None };
+    let exposition =
+        Exposition { exporter: None, deployments: vec![view], selection: Selection::Full };
     let mut text = String::new();
-    encode(exposition, Format::OpenMetrics, &mut text).expect("to a string");
+    encode(&exposition, Format::OpenMetrics, &mut text).expect("to a string");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {
         let (series, value) = line.rsplit_once(' ')?;

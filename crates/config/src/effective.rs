@@ -23,6 +23,9 @@ pub(crate) fn to_toml(settings: &Settings) -> String {
     }
     web["max_connections_per_address"] = value(i64::from(settings.max_connections_per_address));
     document["web"] = Item::Table(web);
+    let mut metrics = Table::new();
+    metrics["set"] = value(settings.metric_set.label());
+    document["metrics"] = Item::Table(metrics);
     let mut log = Table::new();
     log["level"] = value(settings.log_level.label());
     log["format"] = value(settings.log_format.label());

@@ -14,7 +14,7 @@ use crate::deployment::FileDeployment;
 use crate::error::{KeyError, missing_key};
 use crate::values::{Part, connections_per_address, external_url};
 use crate::{ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location, preset};
-use crate::{LogFormat, LogLevel};
+use crate::{LogFormat, LogLevel, MetricSet};
 
 /// The prefix of environment variables. `__` separates a table from a key.
 const PREFIX: &str = "ROLECALL_";
@@ -41,6 +41,9 @@ pub(crate) struct ConfigFile {
     /// Address, URL and limits of the web server.
     #[cfg_attr(test, schemars(example = json!({ "external_url": "https://rolecall.example.com" })))]
     web: FileWeb,
+    /// Metrics that are exposed.
+    #[cfg_attr(test, schemars(example = json!({ "set": "core" })))]
+    metrics: FileMetrics,
     /// Level and format of log lines.
     #[cfg_attr(test, schemars(example = json!({ "level": "debug" })))]
     log: FileLog,
@@ -71,6 +74,18 @@ pub(crate) struct FileWeb {
     #[cfg_attr(test, schemars(example = 512))]
     #[cfg_attr(test, schemars(extend("x-default" = crate::DEFAULT_CONNECTIONS_PER_ADDRESS)))]
     max_connections_per_address: Option<u32>,
+}
+
+/// The table `metrics`.
+#[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FileMetrics {
+    /// Metrics of `/metrics` without `collect[]`: `full` for all, or `core` for those that the
+    /// alert rules and the dashboards Fleet and Deployment use, about a third of the series. The
+    /// other dashboards need `full`.
+    #[cfg_attr(test, schemars(example = &"core", extend("x-default" = "full")))]
+    set: Option<MetricSet>,
 }
 
 /// The table `log`.
@@ -186,6 +201,7 @@ impl ConfigFile {
                 .unwrap_or_else(|| DEFAULT_LISTEN_ADDRESS.to_owned()),
             max_connections_per_address: connections_per_address(connections)
                 .map_err(|message| KeyError::at(["web", "max_connections_per_address"], message))?,
+            metric_set: self.metrics.set.unwrap_or(MetricSet::Full),
             log_level: self.log.level.unwrap_or(LogLevel::Info),
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),
             state_file: self.state_file,

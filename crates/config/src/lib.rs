@@ -19,6 +19,7 @@ mod file;
 mod limits;
 mod location;
 mod log;
+mod metric_set;
 mod node_access;
 mod nodes;
 mod passwords;
@@ -43,6 +44,7 @@ use topology::{Deployment, DeploymentKind, EndpointKind, NodeKind};
 pub use address::address_of;
 pub use error::ConfigError;
 pub use log::{LogFormat, LogLevel};
+pub use metric_set::MetricSet;
 use values::Part;
 
 /// Origin of the configuration.
@@ -77,6 +79,8 @@ pub struct Settings {
     pub external_url: Option<String>,
     /// Limit of open connections to the web server from one client address.
     pub max_connections_per_address: u32,
+    /// Metrics that a scrape exposes if it does not name any.
+    pub metric_set: MetricSet,
     /// Lowest level that is logged.
     pub log_level: LogLevel,
     /// Format of log lines.

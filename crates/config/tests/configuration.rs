@@ -122,6 +122,8 @@ fn static_deployment_becomes_effective_configuration() {
         [web]
         listen_address = "127.0.0.1:9999"
         max_connections_per_address = 1024
+        [metrics]
+        set = "core"
         [log]
         format = "json"
         [[deployment]]

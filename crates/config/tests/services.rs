@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use catalog::{Exposition, Format, encode};
+use catalog::{Exposition, Format, Selection, encode};
 use config::Settings;
 use expect_test::expect_file;
 use snapshot::{
@@ -163,9 +163,10 @@ fn expositions_of_services_are_the_golden_ones() {
         let view = observed(preset);
         let findings: Vec<_> = view.findings.iter().map(|finding| finding.kind.label()).collect();
         assert_eq!(findings, Vec::<&str>::new(), "{preset}");
-        let exposition = Exposition { exporter: None, deployments: vec![view], themes: None };
+        let exposition =
+            Exposition { exporter: None, deployments: vec![view], selection: Selection::Full };
         let mut text = String::new();
-        encode(exposition, Format::Text, &mut text).expect("to a string");
+        encode(&exposition, Format::Text, &mut text).expect("to a string");
         let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let golden = folder().join(format!("{preset}.prom"));
         expect_file![golden].assert_eq(&(samples.join("\n") + "\n"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use catalog::Build;
+use catalog::{Build, Part, Selection};
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Handle as RuntimeHandle, Runtime};
 use tokio::task::JoinSet;
@@ -26,7 +26,7 @@ use crate::output::print;
 use crate::reload::{self, Reloader};
 use crate::signals::{ReloadSignal, StopSignal};
 use crate::web_security::WebSecurity;
-use config::Settings;
+use config::{MetricSet, Settings};
 use poller::Clock;
 use poller::Fleet;
 use poller::PollerContext;
@@ -114,6 +114,10 @@ async fn run(
     let (lifecycle, mut requests) = reload::requests();
     let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);
     let external_url = settings.external_url.clone();
+    let selection = match settings.metric_set {
+        MetricSet::Full => Selection::Full,
+        MetricSet::Core => Selection::Parts(vec![Part::Core]),
+    };
     let mut fleet = Fleet::new(shared.clone());
     fleet.poll(settings.deployments);
     let web = WebState {
@@ -121,6 +125,7 @@ async fn run(
         shared,
         build: BUILD,
         external_url,
+        selection,
         reload: reloader.status(),
         lifecycle,
         connections: ConnectionLimit::new(settings.max_connections_per_address),

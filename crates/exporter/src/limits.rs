@@ -27,6 +27,11 @@ const MAX_REQUESTS: usize = 40;
 /// is aborted.
 const MAX_WAITING_RESPONSES: usize = 64;
 
+/// Limit of the nodes in all responses together whose readers are slow. Such a response keeps views
+/// in memory that are outdated. Beyond the limit, the one that has waited for longest is aborted,
+/// unless it is the only one.
+const MAX_NODES_OF_SLOW_READERS: usize = 20_000;
+
 /// Limit of the request headers, bytes.
 const MAX_HEADER_BYTES: u16 = 16 << 10;
 
@@ -91,10 +96,18 @@ pub(crate) struct RequestPermit {
     held: Option<OwnedSemaphorePermit>,
 }
 
-/// Responses that wait for their readers, the one that has waited for longest first. Each is
-/// notified when it has to give up.
+/// Responses that wait for their readers, the one that has waited for longest first.
 #[derive(Debug, Default)]
-struct WaitingResponses(Mutex<VecDeque<Arc<Notify>>>);
+struct WaitingResponses(Mutex<VecDeque<Waiting>>);
+
+/// One response that waits for its reader.
+#[derive(Debug)]
+struct Waiting {
+    /// Notified when the response has to give up.
+    gives_up: Arc<Notify>,
+    /// Number of nodes whose views the response keeps; 0 unless the reader is slow.
+    nodes: usize,
+}
 
 /// Entry of one response in [`WaitingResponses`], which is removed when this is dropped.
 struct WaitingResponse<'a> {
@@ -239,14 +252,16 @@ impl RequestLimit {
 }
 
 impl RequestPermit {
-    /// Waits for the reader of the response. Other requests can use the permit meanwhile. Returns
-    /// `None` if the reader is gone, and if the response has to give up.
+    /// Waits for the reader of the response. Other requests can use the permit meanwhile. `nodes`
+    /// is the number of nodes whose views the response keeps for a slow reader, otherwise 0.
+    /// Returns `None` if the reader is gone, and if the response has to give up.
     pub(crate) async fn wait_for(
         &mut self,
+        nodes: usize,
         reader: impl Future<Output = Option<()>>,
     ) -> Option<()> {
         self.held = None;
-        let entry = self.limit.waiting.add();
+        let entry = self.limit.waiting.add(nodes);
         let continued = async {
             reader.await?;
             Arc::clone(&self.limit.permits).acquire_owned().await.ok()
@@ -263,23 +278,33 @@ impl RequestPermit {
 }
 
 impl WaitingResponses {
-    /// Adds a response. If there are too many, the one that has waited for longest gives up.
-    fn add(&self) -> WaitingResponse<'_> {
+    /// Adds a response. If there are too many, the one that has waited for longest gives up. If
+    /// those with slow readers keep too many nodes, the one of them that has waited for longest
+    /// gives up.
+    fn add(&self, nodes: usize) -> WaitingResponse<'_> {
         let gives_up = Arc::new(Notify::new());
         let mut waiting = lock(&self.0);
         if waiting.len() >= MAX_WAITING_RESPONSES
             && let Some(oldest) = waiting.pop_front()
         {
-            oldest.notify_one();
+            oldest.gives_up.notify_one();
         }
-        waiting.push_back(Arc::clone(&gives_up));
+        waiting.push_back(Waiting { gives_up: Arc::clone(&gives_up), nodes });
+        while waiting.iter().map(|response| response.nodes).sum::<usize>()
+            > MAX_NODES_OF_SLOW_READERS
+            && let Some(oldest) = waiting.iter().position(|response| response.nodes > 0)
+            && oldest + 1 < waiting.len()
+            && let Some(oldest) = waiting.remove(oldest)
+        {
+            oldest.gives_up.notify_one();
+        }
         WaitingResponse { waiting: self, gives_up }
     }
 }
 
 impl Drop for WaitingResponse<'_> {
     fn drop(&mut self) {
-        lock(&self.waiting.0).retain(|other| !Arc::ptr_eq(other, &self.gives_up));
+        lock(&self.waiting.0).retain(|other| !Arc::ptr_eq(&other.gives_up, &self.gives_up));
     }
 }
 
@@ -348,7 +373,7 @@ mod tests {
         for number in 0..=MAX_WAITING_RESPONSES {
             let mut permit = limit.acquire().expect("a permit");
             tasks.spawn(async move {
-                let outcome = permit.wait_for(pending()).await;
+                let outcome = permit.wait_for(0, pending()).await;
                 (number, outcome)
             });
             tokio::task::yield_now().await;
@@ -361,13 +386,36 @@ mod tests {
         assert_eq!(lock(&limit.waiting.0).len(), 0);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn slow_readers_together_keep_a_limited_number_of_nodes() {
+        let limit = RequestLimit::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        // The first is fast, the second one alone exceeds the limit.
+        for nodes in [0, MAX_NODES_OF_SLOW_READERS + 1] {
+            let mut permit = limit.acquire().expect("a permit");
+            tasks.spawn(async move { (nodes, permit.wait_for(nodes, pending()).await) });
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(lock(&limit.waiting.0).len(), 2);
+        for nodes in [1, MAX_NODES_OF_SLOW_READERS - 1] {
+            let mut permit = limit.acquire().expect("a permit");
+            tasks.spawn(async move { (nodes, permit.wait_for(nodes, pending()).await) });
+            tokio::task::yield_now().await;
+        }
+        let first = tasks.join_next().await.expect("a task").expect("no panic");
+        assert_eq!(first, (MAX_NODES_OF_SLOW_READERS + 1, None));
+        let nodes: Vec<_> = lock(&limit.waiting.0).iter().map(|waiting| waiting.nodes).collect();
+        assert_eq!(nodes, [0, 1, MAX_NODES_OF_SLOW_READERS - 1]);
+        tasks.shutdown().await;
+    }
+
     #[tokio::test]
     async fn response_continues_with_a_permit() {
         let limit = RequestLimit::new();
         let mut permit = limit.acquire().expect("a permit");
-        assert_eq!(permit.wait_for(async { Some(()) }).await, Some(()));
+        assert_eq!(permit.wait_for(0, async { Some(()) }).await, Some(()));
         assert_eq!(limit.permits.available_permits(), MAX_REQUESTS - 1);
-        assert_eq!(permit.wait_for(async { None }).await, None);
+        assert_eq!(permit.wait_for(0, async { None }).await, None);
         assert_eq!(limit.permits.available_permits(), MAX_REQUESTS);
     }
 }

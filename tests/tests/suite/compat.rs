@@ -306,6 +306,8 @@ fn scrape_serves_only_configured_nodes() {
         ("?collect[]=replication", 200, "redis_role{", "redis_up{"),
         ("?collect[]=polling&collect[]=exporter", 200, "rolecall_build_info{", "redis_role{"),
         ("?collect%5B%5D=polling", 200, "redis_up{", "rolecall_build_info{"),
+        ("?collect[]=core", 200, "redis_role{", "redis_process_id{"),
+        ("?collect[]=core&collect[]=server", 200, "redis_process_id{", "redis_polls_total{"),
         (
             "?collect[]=nosuch",
             400,

@@ -11,7 +11,8 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "CLUSTER INFO: cluster_state",
         "Whether most reachable masters with slots report cluster_state:ok; absent while unknown.",
         |view| view.cluster.as_ref()?.working().map(f64::from),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_cluster_nodes_doubtful",
         Absent,
@@ -19,7 +20,8 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "Reachable nodes that report cluster_state:fail; a partitioned node reports fail on its \
          own.",
         |view| view.cluster.as_ref().map(|cluster| cluster.doubtful.len() as f64),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_cluster_slots_uncovered",
         Absent,
@@ -27,7 +29,8 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "Slots that no working node serves, as reported by most reachable masters with slots; \
          absent while none answers.",
         |view| view.cluster.as_ref()?.uncovered.map(|slots| slots as f64),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_cluster_slots_conflicting",
         Absent,
@@ -35,14 +38,16 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "Slots that two masters report as their own; slots of a partitioned master that was \
          replaced are not counted.",
         |view| view.cluster.as_ref().map(|cluster| cluster.conflicts as f64),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_cluster_slots_migrating",
         Absent,
         "CLUSTER NODES: slots of myself",
         "Slots that reachable masters report as migrating or importing; each slot counts once.",
         |view| view.cluster.as_ref().map(|cluster| cluster.open_slots.len() as f64),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_cluster_open_slot_seconds",
         Absent,
@@ -53,7 +58,8 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
             let since = view.cluster.as_ref()?.open_since()?;
             Some(view.now.since(since).as_secs_f64())
         },
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_cluster_foreign_masters_total",
         Absent,
@@ -61,7 +67,8 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "Masters that joined the cluster with keys of an unknown history and took slots of other \
          masters: two clusters met.",
         |view| view.cluster.as_ref().map(|_| view.foreign_masters.total as f64),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_cluster_nodes_misjudged",
         Absent,
@@ -92,7 +99,8 @@ pub(super) const NODE: &[NodeRow] = &[
         Same,
         "cluster_state",
         "Whether the node reports cluster_state:ok; a partitioned node reports fail.",
-    ),
+    )
+    .core(),
     NodeRow::cluster_field(
         "redis_cluster_slots_assigned",
         Same,
@@ -116,7 +124,8 @@ pub(super) const NODE: &[NodeRow] = &[
         Same,
         "cluster_slots_fail",
         "Slots of nodes in state fail.",
-    ),
+    )
+    .core(),
     NodeRow::cluster_field(
         "redis_cluster_known_nodes",
         Same,
@@ -135,7 +144,8 @@ pub(super) const NODE: &[NodeRow] = &[
         Same,
         "cluster_my_epoch",
         "Config epoch of the node.",
-    ),
+    )
+    .core(),
     NodeRow::cluster_field(
         "redis_cluster_messages_sent_total",
         AsGauge("redis_cluster_messages_sent_total"),

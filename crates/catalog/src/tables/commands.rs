@@ -34,7 +34,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         |node, emit| {
             each_command(node, emit, |command| command.rejected.map(|rejected| rejected as f64));
         },
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_commands_failed_calls_total",
         Same,

@@ -18,20 +18,23 @@ pub(super) const ROWS: &[NodeRow] = &[
             let policy = node.snapshot()?.config.as_ref()?.get("appendfsync")?;
             FSYNC_POLICIES.into_iter().find(|known| *known == policy)
         },
-    ),
+    )
+    .core(),
     NodeRow::config(
         "redis_config_auto_aof_rewrite_percentage",
         Absent,
         "auto-aof-rewrite-percentage",
         "Growth over redis_aof_base_size_bytes that triggers an AOF rewrite, in percent; 0 \
          disables automatic rewrites.",
-    ),
+    )
+    .core(),
     NodeRow::config(
         "redis_config_auto_aof_rewrite_min_size_bytes",
         Absent,
         "auto-aof-rewrite-min-size",
         "Minimum size of the AOF for an automatic rewrite, in bytes.",
-    ),
+    )
+    .core(),
     NodeRow::config(
         "redis_config_no_appendfsync_on_rewrite",
         Absent,
@@ -78,7 +81,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         "min-replicas-to-write",
         "Good replicas that a master needs to accept writes; 0 disables the check.",
-    ),
+    )
+    .core(),
     NodeRow::config(
         "redis_config_min_replicas_max_lag_seconds",
         Absent,
@@ -115,7 +119,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         "cluster-require-full-coverage",
         "Whether a cluster node refuses commands while any slot is uncovered.",
-    ),
+    )
+    .core(),
     NodeRow::config(
         "redis_config_maxmemory",
         Same,
@@ -127,7 +132,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         Same,
         "maxclients",
         "Configured limit of client connections.",
-    ),
+    )
+    .core(),
     NodeRow::config(
         "redis_config_io_threads",
         Same,

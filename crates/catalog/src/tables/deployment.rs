@@ -19,7 +19,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         |view, emit| {
             emit(&[view.deployment.kind.label()], 1.0);
         },
-    ),
+    )
+    .core(),
     DeploymentRow::samples(
         "redis_deployment_nodes",
         Absent,
@@ -35,7 +36,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
                 );
             }
         },
-    ),
+    )
+    .core(),
     DeploymentRow::samples(
         "redis_node_shared",
         Absent,
@@ -48,7 +50,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
                 emit(&[view.name(shared.node), &shared.deployment], 1.0);
             }
         },
-    ),
+    )
+    .core(),
     DeploymentRow::samples(
         "redis_node_migrating",
         Absent,
@@ -63,7 +66,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
                 emit(labels, f64::from(view.is_migrating(shared)));
             }
         },
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_expected_replicas",
         Absent,
@@ -78,7 +82,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         "the difference between rounds",
         "Events of the deployment and its nodes since the exporter started, by kind.",
         |view, emit| view.history.counts().for_each(|(kind, count)| emit(&[kind], count as f64)),
-    ),
+    )
+    .core(),
     DeploymentRow::samples(
         "redis_endpoint_up",
         Absent,
@@ -93,7 +98,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
                 }
             }
         },
-    ),
+    )
+    .core(),
     DeploymentRow::samples(
         "redis_endpoint_role",
         Absent,
@@ -113,7 +119,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
                 }
             }
         },
-    ),
+    )
+    .core(),
     DeploymentRow::samples(
         "redis_endpoint_correct",
         Absent,
@@ -128,7 +135,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
                 }
             }
         },
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "rolecall_dns_lookups_total",
         Absent,
@@ -150,14 +158,16 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         "polling",
         "Rounds since the exporter started; each round polls all nodes of the deployment.",
         |view| Some(view.rounds.total as f64),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "rolecall_interval_seconds",
         Absent,
         "configuration: interval",
         "Configured time from one round to the next, in seconds.",
         |view| Some(view.deployment.interval.as_secs_f64()),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "rolecall_rounds_missed_total",
         Absent,
@@ -172,7 +182,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         "Rounds in which the exporter was overloaded or cut off, so that missing replies are not \
          evidence about the nodes.",
         |view| Some(view.rounds.blind as f64),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "rolecall_round_duration_seconds",
         Absent,
@@ -211,7 +222,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
                 view.excess.iter().for_each(|(kind, count)| emit(&[kind.label()], count as f64));
             }
         },
-    ),
+    )
+    .core(),
 ];
 
 fn lookups(view: &DeploymentView, count: fn(&ResolvedName) -> u64) -> Option<f64> {

@@ -22,7 +22,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 .flatten()
                 .for_each(|(code, count)| emit(&[code], count as f64));
         },
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_errors_overflow_total",
         Absent,
@@ -38,7 +39,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Error replies since the exporter first saw the node, except replies to the exporter; \
          absent before Redis 6.2.",
         |node| node.counters.error_replies().map(|count| count as f64),
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_misrouted_clients",
         Absent,
@@ -61,7 +63,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 emit(&["unknown"], 0.0);
             }
         },
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_stale_clients",
         Absent,
@@ -69,7 +72,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Clients of the replica that have been connected since before its demotion; read under the \
          conditions of redis_misrouted_clients.",
         |node| Some(node.misrouted.as_ref()?.stale_clients.as_ref()?.total as f64),
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_unexpected_error_replies_total",
         AsCounter("redis_unexpected_error_replies"),
@@ -90,7 +94,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "stats",
         "acl_access_denied_auth",
         "Failed authentications.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_acl_access_denied_cmd_total",
         Same,
@@ -137,7 +142,8 @@ pub(super) const ROWS: &[NodeRow] = &[
             ErrorStats::Wiped => Some(1.0),
             ErrorStats::Counts { .. } => Some(0.0),
         },
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_topology_commands_total",
         Absent,
@@ -151,5 +157,6 @@ pub(super) const ROWS: &[NodeRow] = &[
                 counters.topology().for_each(|(command, count)| emit(&[command], count as f64));
             }
         },
-    ),
+    )
+    .core(),
 ];

@@ -19,7 +19,8 @@ pub(super) const ROWS: &[ExporterRow] = &[
             let build = exporter.build;
             emit(&[build.version, build.revision, build.rustc], 1.0);
         },
-    ),
+    )
+    .core(),
     ExporterRow::samples(
         "rolecall_web_info",
         Absent,
@@ -28,7 +29,8 @@ pub(super) const ROWS: &[ExporterRow] = &[
         "External URL of the exporter's pages (web.external_url); the value is always 1, absent if \
          not configured.",
         |exporter, emit| exporter.external_url.iter().for_each(|url| emit(&[url], 1.0)),
-    ),
+    )
+    .core(),
     ExporterRow::value(
         "rolecall_deployments",
         Absent,
@@ -44,7 +46,8 @@ pub(super) const ROWS: &[ExporterRow] = &[
          of most deployments, or all nodes, fell silent at the same time, and no node that replies \
          reports one of them as down.",
         |exporter| Some(f64::from(exporter.cut_off)),
-    ),
+    )
+    .core(),
     ExporterRow::samples(
         "rolecall_never_reached_nodes",
         Absent,
@@ -57,28 +60,32 @@ pub(super) const ROWS: &[ExporterRow] = &[
                 emit(&[reason.label()], *nodes as f64);
             }
         },
-    ),
+    )
+    .core(),
     ExporterRow::value(
         "rolecall_never_reached_deployments",
         Absent,
         "polling",
         "Deployments in which no data node ever replied and nothing shows that one ever ran.",
         |exporter| Some(exporter.never_reached.deployments as f64),
-    ),
+    )
+    .core(),
     ExporterRow::value(
         "rolecall_config_last_reload_successful",
         Absent,
         "configuration",
         "Whether the last attempt to load the configuration succeeded.",
         |exporter| Some(f64::from(exporter.reload.successful)),
-    ),
+    )
+    .core(),
     ExporterRow::value(
         "rolecall_config_last_reload_success_timestamp_seconds",
         Absent,
         "configuration",
         "Time of the last successful load of the configuration, in seconds since the Unix epoch.",
         |exporter| Some(unix_seconds(exporter.reload.succeeded_at)),
-    ),
+    )
+    .core(),
     ExporterRow::samples(
         "rolecall_commands_total",
         Absent,

@@ -10,21 +10,24 @@ pub(super) const ROWS: &[NodeRow] = &[
         "memory",
         "used_memory",
         "Memory allocated by the server, in bytes.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_memory_max_bytes",
         Same,
         "memory",
         "maxmemory",
         "Memory limit (maxmemory), in bytes; 0 for no limit.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_memory_used_rss_bytes",
         Same,
         "memory",
         "used_memory_rss",
         "Resident set size of the server, in bytes.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_memory_used_peak_bytes",
         Same,
@@ -59,7 +62,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "memory",
         "used_memory_dataset",
         "Memory of the data set without overhead, in bytes.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_memory_used_lua_bytes",
         Same,

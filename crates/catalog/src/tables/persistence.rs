@@ -10,7 +10,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "persistence",
         "loading",
         "Whether the data set is being loaded, during which most commands are refused.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_async_loading",
         Same,
@@ -39,14 +40,16 @@ pub(super) const ROWS: &[NodeRow] = &[
         "persistence",
         "loading_loaded_bytes",
         "Bytes that the running load has loaded.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_loading_eta_seconds",
         Absent,
         "persistence",
         "loading_eta_seconds",
         "Estimated time until the running load ends, in seconds.",
-    ),
+    )
+    .core(),
     // AOF.
     NodeRow::field(
         "redis_aof_enabled",
@@ -54,7 +57,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "persistence",
         "aof_enabled",
         "Whether AOF is enabled.",
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_expected_aof",
         Absent,
@@ -62,28 +66,32 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Whether AOF is expected to be enabled (expect.aof); absent if not configured for the role \
          of the node.",
         |node| node.expected_aof.map(f64::from),
-    ),
+    )
+    .core(),
     NodeRow::status(
         "redis_aof_last_write_status",
         Same,
         "persistence",
         "aof_last_write_status",
         "Whether the last write to the AOF succeeded; meaningless while redis_aof_enabled is 0.",
-    ),
+    )
+    .core(),
     NodeRow::status(
         "redis_aof_last_bgrewrite_status",
         Same,
         "persistence",
         "aof_last_bgrewrite_status",
         "Whether the last AOF rewrite succeeded; stays 0 until a rewrite succeeds.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_aof_delayed_fsync_total",
         AsGauge("redis_aof_delayed_fsync"),
         "persistence",
         "aof_delayed_fsync",
         "Writes to the AOF that were delayed for 2 seconds because an fsync was pending.",
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_aof_fsync_stuck",
         Absent,
@@ -92,7 +100,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Whether AOF writes fail because of a failed fsync while no data is left to write, so that \
          no later write clears the error.",
         |node| node.snapshot()?.persistence.aof.fsync_stuck().map(f64::from),
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_aof_pending_bio_fsync",
         Same,
@@ -106,7 +115,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "persistence",
         "aof_buffer_length",
         "Size of the data that waits to be written to the AOF, in bytes.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_aof_rewrite_buffer_length",
         Same,
@@ -120,7 +130,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "persistence",
         "aof_rewrite_in_progress",
         "Whether an AOF rewrite is running.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_aof_rewrite_scheduled",
         Same,
@@ -155,14 +166,16 @@ pub(super) const ROWS: &[NodeRow] = &[
         "persistence",
         "aof_current_size",
         "Size of the AOF, in bytes.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_aof_base_size_bytes",
         Same,
         "persistence",
         "aof_base_size",
         "Size of the AOF at startup or after the last rewrite, in bytes; 0 for a new AOF.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_aof_last_rewrite_duration_seconds",
         AsGauge("redis_aof_last_rewrite_duration_sec"),
@@ -176,7 +189,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "persistence",
         "aof_current_rewrite_time_sec",
         "Time since the running AOF rewrite started, in seconds; absent if no rewrite is running.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_aof_last_cow_size_bytes",
         Same,
@@ -191,7 +205,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "persistence",
         "rdb_last_bgsave_status",
         "Whether the last background RDB save succeeded.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_rdb_bgsave_in_progress",
         Same,
@@ -205,14 +220,16 @@ pub(super) const ROWS: &[NodeRow] = &[
         "persistence",
         "rdb_changes_since_last_save",
         "Changes to the data set since the last successful RDB save.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_rdb_last_save_timestamp_seconds",
         Same,
         "persistence",
         "rdb_last_save_time",
         "Time of the last successful RDB save, in seconds since the Unix epoch.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_rdb_last_bgsave_duration_seconds",
         AsGauge("redis_rdb_last_bgsave_duration_sec"),
@@ -227,7 +244,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "rdb_current_bgsave_time_sec",
         "Time since the running background RDB save started, in seconds; absent if no save is \
          running.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_rdb_saves_total",
         AsGauge("redis_rdb_saves_total"),
@@ -264,6 +282,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "latest_fork_usec",
         "Duration of the last fork, in seconds; unchanged until the next fork.",
     )
+    .core()
     .scaled(1e-6),
     NodeRow::field(
         "redis_forks_total",
@@ -271,7 +290,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "stats",
         "total_forks",
         "Forks since the server started.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_current_fork_ratio",
         Absent,
@@ -342,7 +362,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 .iter()
                 .for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds)));
         },
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_reads_refused",
         Absent,
@@ -354,5 +375,6 @@ pub(super) const ROWS: &[NodeRow] = &[
                 .iter()
                 .for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds)));
         },
-    ),
+    )
+    .core(),
 ];

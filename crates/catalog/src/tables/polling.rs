@@ -18,7 +18,8 @@ pub(super) const ROWS: &[NodeRow] = &[
          refused connections in a row, whatever redis_node_state is; absent before the first \
          result, and while redis_down_reason is local.",
         |node| node.readable().map(f64::from),
-    ),
+    )
+    .core(),
     NodeRow::state_set(
         "redis_node_state",
         Absent,
@@ -29,7 +30,8 @@ pub(super) const ROWS: &[NodeRow] = &[
          reply to Rolecall, but another node vouches for it; unknown: never reached, not silent \
          for long enough, or the exporter cannot tell.",
         |node| Some(node.availability().label()),
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_node_witnesses",
         Absent,
@@ -44,7 +46,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 emit(&["down"], down as f64);
             }
         },
-    ),
+    )
+    .core(),
     NodeRow::value(
         "rolecall_node_identities",
         Absent,
@@ -52,7 +55,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Servers that replied at the address of the node recently, at most 64; absent \
          unless several servers take turns.",
         |node| node.servers.map(|servers| servers as f64),
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_node_info",
         Absent,
@@ -60,7 +64,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "configuration, INFO server: redis_mode",
         "Kind of the node, data or sentinel, also while it is down; the value is always 1.",
         |node, emit| emit(&[if node.holds_data() { "data" } else { "sentinel" }], 1.0),
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_down_reason",
         Absent,
@@ -74,7 +79,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 emit(&[reason.label()], 1.0);
             }
         },
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_polls_total",
         Absent,
@@ -109,7 +115,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "polling",
         "Time of the last successful poll, in seconds since the Unix epoch.",
         |node| node.polling.answered_at.map(unix_seconds),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_tls_certificate_expiry_timestamp_seconds",
         Absent,
@@ -124,14 +131,16 @@ pub(super) const ROWS: &[NodeRow] = &[
         "the file system of data_dir",
         "Free space on the filesystem of data_dir, in bytes; absent if data_dir is not configured.",
         |node| node.disk.map(|disk| disk.free_bytes as f64),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_data_dir_free_inodes",
         Absent,
         "the file system of data_dir",
         "Free inodes on the filesystem of data_dir.",
         |node| node.disk?.free_inodes.map(|free| free as f64),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_restarts_total",
         Absent,
@@ -140,7 +149,8 @@ pub(super) const ROWS: &[NodeRow] = &[
          the last successful poll; without a run_id, by a shorter uptime or another process_id \
          with such an uptime.",
         |node| Some(node.process.restarts as f64),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_node_replacements_total",
         Absent,
@@ -148,21 +158,24 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Replacements of the node by another server, detected by a new run_id, or without one by \
          another process_id, with an uptime longer than the time since the last successful poll.",
         |node| Some(node.process.replacements as f64),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_role_changes_total",
         Absent,
         "INFO replication: role",
         "Changes of the role that the node claims.",
         |node| Some(node.process.role_changes as f64),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_link_drops_total",
         Absent,
         "INFO replication: master_link_status",
         "Times that the replication link of the node went down.",
         |node| Some(node.link.drops as f64),
-    ),
+    )
+    .core(),
 ];
 
 /// Returns a time in seconds since the Unix epoch.

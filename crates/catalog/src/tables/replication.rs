@@ -18,7 +18,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Role that the node claims: 1 for this role, 0 for the others; absent if the role is not \
          known.",
         |node| node.role().map(Role::label),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_role_unknown",
         Absent,
@@ -26,7 +27,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Whether the node claims a role that Rolecall does not know, or none; such a node is no \
          evidence about the primary, and has no sample if `expect.unknown_role` is set.",
         |node| node.has_unknown_role().map(f64::from),
-    ),
+    )
+    .core(),
     NodeRow::state_set(
         "redis_expected_role",
         Absent,
@@ -36,21 +38,24 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Role declared in the configuration, for all nodes replica if the primary is external: 1 \
          for this role, 0 for the others; absent without a declaration.",
         |node| node.expected_role.map(Role::label),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_unexpected_role",
         Absent,
         "INFO replication: role; configuration: role, expect.primary",
         "Whether the node claims another role than the declared one; absent without a declaration.",
         |node| node.unexpected_role().map(f64::from),
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_slave_read_only",
         Absent,
         "replication",
         "slave_read_only",
         "Whether the replica is read-only.",
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_master_link_up",
         SeparateRow("redis_master_link_up"),
@@ -68,7 +73,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "State of the replication link: 1 for this state, 0 for the others; absent on nodes \
          without one.",
         |node| node.snapshot().and(node.link.state).map(topology::LinkState::label),
-    ),
+    )
+    .core(),
     NodeRow::state_set(
         "redis_replica_orphaned",
         Absent,
@@ -79,7 +85,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Reason why the replica is not connected to the primary: 1 for this reason, 0 for the \
          others; absent on nodes other than replicas.",
         |node| node.is_replica().then(|| node.orphan.map_or("", topology::OrphanReason::label)),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_replica_chain_depth",
         Absent,
@@ -95,7 +102,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Whether the replica's data set is known to differ from the primary's; stays 1 until the \
          next full resync.",
         |node| node.is_replica().then(|| f64::from(node.diverged)),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_replication_lag_bytes",
         Absent,
@@ -103,7 +111,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Bytes of the primary's replication stream that the replica has not applied; absent unless \
          both share a replication history.",
         |node| node.lag.bytes.map(|bytes| bytes as f64),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_replication_lag_seconds",
         Absent,
@@ -111,7 +120,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Time since the primary's replication stream passed the offset of the replica, in seconds; \
          0 if the replica has applied everything.",
         |node| node.lag.behind.map(|behind| behind.as_secs_f64()),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_replica_data_age_seconds",
         Absent,
@@ -119,7 +129,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Age of the replica's data in seconds: time since the primary's data set equalled it; \
          keeps increasing while the primary is down.",
         |node| node.lag.age.map(|age| age.as_secs_f64()),
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_master_link_down_since_seconds",
         Absent,
@@ -130,7 +141,8 @@ pub(super) const ROWS: &[NodeRow] = &[
             LinkStatus::Down(since) => since.map(|since| since.as_secs_f64()),
             LinkStatus::Up => None,
         },
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_master_last_io_seconds_ago",
         SeparateRow("redis_master_last_io_seconds_ago"),
@@ -138,14 +150,16 @@ pub(super) const ROWS: &[NodeRow] = &[
         "master_last_io_seconds_ago",
         "Time since the last data from the upstream, in seconds; absent while the replication link \
          is down.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_master_sync_in_progress",
         SeparateRow("redis_master_sync_in_progress"),
         "replication",
         "master_sync_in_progress",
         "Whether the replica is in a full resync.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_master_sync_total_bytes",
         Absent,
@@ -245,7 +259,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "replication",
         "master_repl_offset",
         "Replication offset that a master has produced or a replica has applied, in bytes.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_second_repl_offset",
         Same,
@@ -304,7 +319,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 emit(&[&replica.name, replica.reported.state.as_deref().unwrap_or_default()], 1.0);
             }
         },
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_replicas_waiting_psync",
         Absent,
@@ -358,7 +374,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "replication",
         "repl_backlog_size",
         "Size of the replication backlog, in bytes.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_repl_backlog_first_byte_offset",
         Same,
@@ -380,28 +397,32 @@ pub(super) const ROWS: &[NodeRow] = &[
         "min_slaves_good_slaves",
         "Replicas whose lag is at most min-replicas-max-lag; absent unless min-replicas-to-write \
          is configured.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_replica_resyncs_full_total",
         AsGauge("redis_replica_resyncs_full"),
         "stats",
         "sync_full",
         "Full resyncs of replicas that the node started.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_replica_partial_resyncs_accepted_total",
         AsGauge("redis_replica_partial_resync_accepted"),
         "stats",
         "sync_partial_ok",
         "Partial resync requests of replicas that the node accepted.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_replica_partial_resyncs_denied_total",
         AsGauge("redis_replica_partial_resync_denied"),
         "stats",
         "sync_partial_err",
         "Partial resync requests of replicas that the node denied; each new replica sends one.",
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_slave_info",
         SeparateRow("redis_slave_info"),
@@ -414,7 +435,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 emit(&[link.master_host.as_deref().unwrap_or_default(), &port], 1.0);
             }
         },
-    ),
+    )
+    .core(),
 ];
 
 fn link(node: &topology::NodeView) -> Option<&Link> {

@@ -21,21 +21,24 @@ pub(super) const NODE: &[NodeRow] = &[
         "sentinel",
         "sentinel_tilt",
         "Whether the Sentinel is in TILT mode.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_sentinel_tilt_since_seconds",
         Absent,
         "sentinel",
         "sentinel_tilt_since_seconds",
         "Time since the Sentinel entered TILT mode, in seconds; absent outside TILT mode.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_sentinel_tilts_total",
         Absent,
         "sentinel",
         "sentinel_total_tilt",
         "Times that the Sentinel entered TILT mode.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_sentinel_running_scripts",
         Same,
@@ -68,7 +71,8 @@ pub(super) const MASTER: &[SentinelRow] = &[
         "SENTINEL MASTERS: name, ip, port",
         "Name and address of the master as seen by this Sentinel; the value is always 1.",
         |sentinel, emit| emit(&[sentinel.master_name(), &sentinel.statement().address], 1.0),
-    ),
+    )
+    .core(),
     SentinelRow::state_set(
         "redis_sentinel_master_state",
         SeparateRow("redis_sentinel_master_status"),
@@ -78,35 +82,40 @@ pub(super) const MASTER: &[SentinelRow] = &[
         "State of the master as seen by this Sentinel: ok, sdown (subjectively down) or odown \
          (objectively down).",
         |sentinel| Some(sentinel.statement().state.label()),
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_master_failover_in_progress",
         Absent,
         "SENTINEL MASTERS: flags",
         "Whether this Sentinel reports a failover of the master in progress.",
         |sentinel| Some(f64::from(sentinel.statement().failing_over)),
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_master_role_mismatch",
         Absent,
         "SENTINEL MASTERS: role-reported",
         "Whether the node that this Sentinel monitors as master reports that it is a replica.",
         |sentinel| Some(f64::from(sentinel.statement().role_mismatch)),
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_master_config_epoch",
         SeparateRow("redis_sentinel_master_config_epoch"),
         "SENTINEL MASTERS: config-epoch",
         "Config epoch of the master as seen by this Sentinel; each failover increases it.",
         |sentinel| Some(sentinel.statement().epoch as f64),
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_master_slaves",
         SeparateRow("redis_sentinel_master_slaves"),
         "SENTINEL MASTERS: num-slaves",
         "Replicas that this Sentinel lists, ghosts included.",
         |sentinel| Some(sentinel.statement().replicas as f64),
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_master_ok_slaves",
         SeparateRow("redis_sentinel_master_ok_slaves"),
@@ -115,28 +124,32 @@ pub(super) const MASTER: &[SentinelRow] = &[
         |sentinel: &SentinelSubject| {
             sentinel.statement().usable_replicas.map(|replicas| replicas as f64)
         },
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_master_sentinels",
         SeparateRow("redis_sentinel_master_sentinels"),
         "SENTINEL MASTERS: num-other-sentinels",
         "Sentinels that this Sentinel lists, itself and ghosts included.",
         |sentinel| Some(sentinel.statement().known as f64),
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_master_ok_sentinels",
         SeparateRow("redis_sentinel_master_ok_sentinels"),
         "SENTINEL SENTINELS: flags",
         "Sentinels that this Sentinel does not see as down, itself included.",
         |sentinel: &SentinelSubject| sentinel.statement().usable.map(|sentinels| sentinels as f64),
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_master_quorum",
         SeparateRow("redis_sentinel_master_setting_ckquorum"),
         "SENTINEL MASTERS: quorum",
         "Sentinels that must see the master as down before it is odown (quorum).",
         |sentinel| Some(sentinel.statement().needed as f64),
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_master_down_after_seconds",
         SeparateRow("redis_sentinel_master_setting_down_after_milliseconds"),
@@ -158,7 +171,8 @@ pub(super) const MASTER: &[SentinelRow] = &[
         "SENTINEL MASTERS: flags; INFO replication: role",
         "Whether this Sentinel considers a primary down that replies to Rolecall.",
         |sentinel| Some(f64::from(sentinel.unreached().is_some())),
-    ),
+    )
+    .core(),
     SentinelRow::state_set(
         "redis_sentinel_master_falsely_down_reason",
         Absent,
@@ -169,14 +183,16 @@ pub(super) const MASTER: &[SentinelRow] = &[
         "Reason for which this Sentinel gets no valid replies from a primary that replies to \
          Rolecall: 1 for this reason, 0 for the others; absent while it gets them.",
         |sentinel: &SentinelSubject| sentinel.unreached().map(UnreachedReason::label),
-    ),
+    )
+    .core(),
     SentinelRow::value(
         "redis_sentinel_quorum_ok",
         SeparateRow("redis_sentinel_master_ckquorum_status"),
         "SENTINEL CKQUORUM",
         "Whether this Sentinel reaches enough Sentinels for a failover (SENTINEL CKQUORUM).",
         |sentinel: &SentinelSubject| sentinel.statement().quorum.map(|quorum| f64::from(quorum.ok)),
-    ),
+    )
+    .core(),
 ];
 
 /// Metrics of all Sentinels of a deployment together.
@@ -191,7 +207,8 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
             let sentinels = view.sentinels.as_ref()?;
             Some(sentinels.dissenters.len() as f64)
         },
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_sentinel_majority_against_primary",
         Absent,
@@ -202,7 +219,8 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
             let primary = view.shards.first()?.primary?.node;
             Some(f64::from(view.sentinels.as_ref()?.majority_against(Some(primary))))
         },
-    ),
+    )
+    .core(),
     DeploymentRow::samples(
         "redis_sentinel_ghosts",
         Absent,
@@ -216,7 +234,8 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
                 emit(&["sentinel"], sentinels.ghosts.sentinels.len() as f64);
             }
         },
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_sentinel_self_replication",
         Absent,
@@ -227,19 +246,22 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
                 .as_ref()
                 .map(|sentinels| f64::from(!sentinels.self_replicating.is_empty()))
         },
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_sentinel_strangers",
         Absent,
         "SENTINEL MASTERS: name",
         "Reachable Sentinels that do not monitor the master.",
         |view| view.sentinels.as_ref().map(|sentinels| sentinels.without_master.len() as f64),
-    ),
+    )
+    .core(),
     DeploymentRow::value(
         "redis_sentinel_mixed_names",
         Absent,
         "SENTINEL MASTERS, SENTINEL REPLICAS: ip",
         "Whether Sentinels list some nodes by host name and others by IP address.",
         |view| view.sentinels.as_ref().map(|sentinels| f64::from(!sentinels.mixed.is_empty())),
-    ),
+    )
+    .core(),
 ];

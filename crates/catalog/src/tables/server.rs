@@ -39,7 +39,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 1.0,
             );
         },
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_module_info",
         Absent,
@@ -60,7 +61,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "server",
         "uptime_in_seconds",
         "Time since the server started, in seconds.",
-    ),
+    )
+    .core(),
     NodeRow::value(
         "redis_start_time_seconds",
         Same,
@@ -112,14 +114,16 @@ pub(super) const ROWS: &[NodeRow] = &[
         "clients",
         "connected_clients",
         "Client connections, without those of replicas.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_max_clients",
         Same,
         "clients",
         "maxclients",
         "Limit of client connections (maxclients).",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_blocked_clients",
         Same,
@@ -220,14 +224,16 @@ pub(super) const ROWS: &[NodeRow] = &[
         "stats",
         "rejected_connections",
         "Connections rejected because of maxclients.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_commands_processed_total",
         Same,
         "stats",
         "total_commands_processed",
         "Commands processed.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_net_input_bytes_total",
         Same,
@@ -453,7 +459,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "stats",
         "evicted_keys",
         "Keys evicted because of maxmemory.",
-    ),
+    )
+    .core(),
     NodeRow::field(
         "redis_evicted_clients_total",
         Same,
@@ -495,7 +502,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 emit(&[&format!("db{}", database.index)], database.keys as f64);
             }
         },
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_db_keys_expiring",
         Same,
@@ -507,7 +515,8 @@ pub(super) const ROWS: &[NodeRow] = &[
                 emit(&[&format!("db{}", database.index)], database.expiring as f64);
             }
         },
-    ),
+    )
+    .core(),
     NodeRow::samples(
         "redis_db_avg_ttl_seconds",
         Same,

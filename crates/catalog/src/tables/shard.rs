@@ -12,7 +12,8 @@ pub(super) const ROWS: &[ShardRow] = &[
         "INFO replication: role",
         "Nodes that claim to be master (role:master).",
         |shard| shard.known().then(|| shard.shard().masters.len() as f64),
-    ),
+    )
+    .core(),
     ShardRow::samples(
         "redis_deployment_primary_info",
         Absent,
@@ -26,7 +27,8 @@ pub(super) const ROWS: &[ShardRow] = &[
                 emit(&[shard.name(primary.node), primary.evidence.label()], 1.0);
             }
         },
-    ),
+    )
+    .core(),
     ShardRow::samples(
         "redis_deployment_primary_evidence",
         Absent,
@@ -56,7 +58,8 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Masters in a split brain that accept writes, except the primary; if no primary is known, \
          all of them except one.",
         |shard: &ShardSubject| shard.known().then(|| shard.writable_stale_masters() as f64),
-    ),
+    )
+    .core(),
     ShardRow::samples(
         "redis_deployment_last_primary_info",
         Absent,
@@ -69,21 +72,24 @@ pub(super) const ROWS: &[ShardRow] = &[
                 emit(&[shard.name(last)], 1.0);
             }
         },
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_split_brain",
         Absent,
         "INFO replication: role, master_replid, master_replid2",
         "Whether several nodes claim to be master of the same data set.",
         |shard| Some(f64::from(!shard.shard().split_brain.masters.is_empty())),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_split_brain_seconds_total",
         Absent,
         "INFO replication: role, master_replid, master_replid2",
         "Time during which several nodes claimed to be master of the same data set, in seconds.",
         |shard| Some(shard.shard().split_brain.total.as_secs_f64()),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_unreplicated_writes_total",
         Absent,
@@ -91,7 +97,8 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Changes that stale masters accepted and the primary does not have, interpolated at the \
          offset where their histories diverged; a lower bound if a save or a restart hides a part.",
         |shard| Some(shard.shard().lost_writes.total as f64),
-    ),
+    )
+    .core(),
     ShardRow::samples(
         "redis_diverging_writes",
         Absent,
@@ -104,7 +111,8 @@ pub(super) const ROWS: &[ShardRow] = &[
                 emit(&[shard.name(side.node)], side.changes.about as f64);
             }
         },
-    ),
+    )
+    .core(),
     ShardRow::samples(
         "redis_deployment_split_brain_severity",
         Absent,
@@ -117,7 +125,8 @@ pub(super) const ROWS: &[ShardRow] = &[
                 emit(&[severity.label()], 1.0);
             }
         },
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_unreplicated_bytes",
         Absent,
@@ -133,28 +142,32 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Masters that share no replication history with the primary, or with any other master if \
          no primary is known.",
         |shard| shard.known().then(|| shard.shard().unrelated_masters.len() as f64),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_no_primary",
         Absent,
         "INFO replication: role",
         "Whether there is evidence that no node is primary.",
         |shard| Some(f64::from(shard.shard().no_primary.why.is_some())),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_no_primary_seconds_total",
         Absent,
         "INFO replication: role",
         "Time during which there was evidence that no node was primary, in seconds.",
         |shard| Some(shard.shard().no_primary.total.as_secs_f64()),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_replication_loop",
         Absent,
         "INFO replication: master_host, master_port",
         "Whether nodes replicate from each other in a circle.",
         |shard| Some(f64::from(!shard.shard().replication_loop.is_empty())),
-    ),
+    )
+    .core(),
     ShardRow::samples(
         "redis_deployment_primary_changes_total",
         Absent,
@@ -166,14 +179,16 @@ pub(super) const ROWS: &[ShardRow] = &[
                 emit(&[cause.label()], count as f64);
             }
         },
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_emptied_total",
         Absent,
         "INFO keyspace; INFO server: run_id",
         "Times that the primary came back from a restart without its data set.",
         |shard| Some(shard.shard().emptied.total as f64),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_dataset_replaced_total",
         Absent,
@@ -181,7 +196,8 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Times that a primary with keys made a full resync from a master whose data shares no \
          history with the deployment.",
         |shard| Some(shard.shard().dataset_replaced.total as f64),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_dataset_replaced_planned_total",
         Absent,
@@ -189,21 +205,24 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Times among redis_deployment_dataset_replaced_total that an operator planned: the number \
          of REPLICAOF commands of the primary rose.",
         |shard| Some(shard.shard().dataset_replaced.planned as f64),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_writable",
         Absent,
         "INFO persistence, memory, replication of the primary",
         "Whether the primary accepts writes; absent while unknown.",
         |shard| shard.shard().writable.map(f64::from),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_readable",
         Absent,
         "INFO persistence, replication of all nodes",
         "Whether at least one node serves reads; absent while no node answers.",
         |shard| shard.shard().readable.map(f64::from),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_failover_ready",
         Absent,
@@ -211,7 +230,8 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Whether an automatic failover would succeed now, without the loss of data; absent while \
          unknown, without Sentinels or a cluster, and without replicas by design.",
         |shard| shard.shard().failover.as_ref().map(|failover| f64::from(failover.is_ready())),
-    ),
+    )
+    .core(),
     ShardRow::samples(
         "redis_deployment_failover_blockers",
         Absent,
@@ -227,7 +247,8 @@ pub(super) const ROWS: &[ShardRow] = &[
                 }
             }
         },
-    ),
+    )
+    .core(),
     ShardRow::samples(
         "redis_deployment_failover_candidate_info",
         Absent,
@@ -240,7 +261,8 @@ pub(super) const ROWS: &[ShardRow] = &[
                 emit(&[shard.name(candidate.node)], 1.0);
             }
         },
-    ),
+    )
+    .core(),
     ShardRow::samples(
         "redis_deployment_failover_changes_at_risk",
         Absent,
@@ -256,7 +278,8 @@ pub(super) const ROWS: &[ShardRow] = &[
                 }
             }
         },
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_replicas",
         Absent,
@@ -264,7 +287,8 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Replicas that are up, including those that only the exporter cannot read, for example \
          because of its credentials.",
         |shard: &ShardSubject| shard.known().then(|| shard.shard().replicas as f64),
-    ),
+    )
+    .core(),
     ShardRow::value(
         "redis_deployment_replicas_wanted",
         Absent,
@@ -272,5 +296,6 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Number of replicas that should be up: expect.replicas, otherwise the highest number \
          within the last hour without replicas that were removed on purpose.",
         |shard: &ShardSubject| shard.known().then(|| shard.shard().expected_replicas as f64),
-    ),
+    )
+    .core(),
 ];

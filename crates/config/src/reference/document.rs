@@ -112,7 +112,8 @@ fn default(key: &Key) -> String {
 
 fn write_variables(document: &mut String, tables: &[Table]) {
     let _ = writeln!(document, "| Variable | Key |\n| --- | --- |");
-    for (table, prefix) in [("file", ""), ("web", "web."), ("log", "log.")] {
+    for (table, prefix) in [("file", ""), ("web", "web."), ("metrics", "metrics."), ("log", "log.")]
+    {
         for key in find(tables, table).keys.iter().filter(|key| !key.is_table()) {
             let path = format!("{prefix}{}", key.name);
             let variable = path.replace('.', "__").to_uppercase();

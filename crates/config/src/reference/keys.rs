@@ -10,7 +10,7 @@ use crate::deployment::FileDeployment;
 use crate::discovery::ServerTable;
 use crate::endpoints::{EndpointTable, FileEndpoints};
 use crate::expect::FileExpect;
-use crate::file::{ConfigFile, FileLog, FileWeb};
+use crate::file::{ConfigFile, FileLog, FileMetrics, FileWeb};
 use crate::limits::FileLimits;
 use crate::nodes::FileNode;
 use crate::reference::schema::fields;
@@ -45,6 +45,7 @@ pub(super) fn tables() -> Vec<Table> {
     vec![
         Table::of::<ConfigFile>("file", &KINDS),
         Table::of::<FileWeb>("web", &KINDS),
+        Table::of::<FileMetrics>("metrics", &KINDS),
         Table::of::<FileLog>("log", &KINDS),
         Table::of::<FileDeployment>("deployment", &KINDS),
         Table::of::<FileNode>("nodes", &["static"]),

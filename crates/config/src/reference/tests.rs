@@ -218,7 +218,7 @@ fn file_with_example(table: &Table, key: &Key, kind: &str) -> String {
     let mut deployment = minimal_deployment(kind);
     let mut file = json!({});
     let example = key.example().expect("an example").clone();
-    if ["file", "web", "log"].contains(&table.name) {
+    if ["file", "web", "metrics", "log"].contains(&table.name) {
         let path = if table.name == "file" { vec![] } else { vec![table.name] };
         table_at(&mut file, &path).insert(key.name.to_owned(), example);
     } else {
@@ -288,7 +288,7 @@ fn documented_defaults_are_the_effective_ones() {
             let file = if table.name == "tls" { &with_tls } else { &without_tls };
             let table_value = match table.name {
                 "file" => Some(file),
-                "web" | "log" => file.get(table.name),
+                "web" | "metrics" | "log" => file.get(table.name),
                 _ if table.is_valid_in(kind) => {
                     let path = path_in_deployment(table.name, kind);
                     let pointer = [&["/deployment/0"], &path[..]].concat().join("/");

@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::Request;
 use axum::response::Response;
 use axum::{Extension, Router};
-use catalog::{Build, Reload};
+use catalog::{Build, Reload, Selection};
 use config::MAX_CONNECTIONS;
 use poller::{Clock, PollerContext, StateStore, ViewRegistry};
 use tokio::runtime::Handle;
@@ -37,6 +37,7 @@ impl Routes {
             shared: PollerContext::new(clock, StateStore::open(None)?),
             build: Build { version: "", revision: "", rustc: "" },
             external_url: None,
+            selection: Selection::Full,
             reload: watch::Sender::new(reload).subscribe(),
             lifecycle: None,
             connections,

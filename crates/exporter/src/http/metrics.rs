@@ -9,8 +9,9 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use catalog::{Exposition, Format, encode, themes};
+use catalog::{Exposition, Format, Part, Selection, encode};
 use futures_util::{StreamExt, stream};
+use poller::Clock;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -20,14 +21,22 @@ use url::form_urlencoded;
 use super::WebState;
 use crate::limits::RequestPermit;
 
-/// Size of a chunk, bytes.
+/// Largest size of a chunk, bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// Limit of chunks that wait for a slow reader.
+/// Limit of chunks that wait for a slow reader, besides the one that is written.
 const CHUNKS: usize = 2;
 
 /// Time after which a chunk that nobody reads ends the response.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for which a response may wait for its reader, all chunks together. It keeps the views of
+/// its beginning in memory.
+const READER_LIMIT: Duration = Duration::from_secs(60);
+
+/// Time for which a response waits, all chunks together, before its reader counts as slow. The
+/// reader of a response that is compressed or that crosses a network lets every chunk wait a little.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) async fn serve(
     State(web): State<WebState>,
@@ -42,35 +51,32 @@ pub(super) async fn serve(
         Err(error) => return error.into_response(),
     };
     let content_type = [(CONTENT_TYPE, format.content_type())];
-    match body(&web, move |writer| encode(exposition, format, writer)) {
+    let nodes = exposition.deployments.iter().map(|view| view.nodes.len()).sum();
+    match body(&web, nodes, move |writer| encode(&exposition, format, writer)) {
         Ok(body) => (content_type, body).into_response(),
         Err(overloaded) => overloaded.into_response(),
     }
 }
 
-/// Selects the deployments and themes that the query names; everything without a query.
+/// Selects the deployments and metrics that the query names. Without names, selects all deployments
+/// and the configured metrics.
 fn select(web: &WebState, query: &str) -> Result<Exposition, (StatusCode, String)> {
     let mut exposition = Exposition {
         exporter: Some(web.exporter()),
         deployments: web.registry.views(),
-        themes: None,
+        selection: web.selection.clone(),
     };
-    let mut names = Vec::new();
+    let (mut names, mut parts) = (Vec::new(), Vec::new());
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*key {
             "collect[]" => {
-                let theme = themes().find(|theme| *theme == value);
-                let theme = theme.ok_or_else(|| {
-                    let known: Vec<_> = themes().collect();
-                    (
-                        StatusCode::BAD_REQUEST,
-                        format!(
-                            "unknown collect[] {value:?}, expected one of {}\n",
-                            known.join(", ")
-                        ),
-                    )
+                let part = Part::named(&value).ok_or_else(|| {
+                    let known: Vec<_> = Part::names().collect();
+                    let known = known.join(", ");
+                    let problem = format!("unknown collect[] {value:?}, expected one of {known}\n");
+                    (StatusCode::BAD_REQUEST, problem)
                 })?;
-                exposition.themes.get_or_insert_default().push(theme);
+                parts.push(part);
             }
             "deployment"
                 if exposition.deployments.iter().all(|view| view.deployment.name != value) =>
@@ -82,6 +88,9 @@ fn select(web: &WebState, query: &str) -> Result<Exposition, (StatusCode, String
             _ => {}
         }
     }
+    if !parts.is_empty() {
+        exposition.selection = Selection::Parts(parts);
+    }
     if !names.is_empty() {
         exposition.exporter = None;
         exposition.deployments.retain(|view| names.contains(&view.deployment.name));
@@ -90,18 +99,27 @@ fn select(web: &WebState, query: &str) -> Result<Exposition, (StatusCode, String
 }
 
 /// Encodes the body on a separate thread, chunk by chunk. The whole text is never in memory, and
-/// encoding does not delay other requests.
+/// encoding does not delay other requests. `nodes` is the number of nodes whose views are kept in
+/// memory until the body is written.
 ///
 /// # Errors
 /// Fails with the response to send if the limit of concurrent requests is reached.
 pub(super) fn body(
     web: &WebState,
+    nodes: usize,
     write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 'static,
 ) -> Result<Body, (StatusCode, String)> {
     let permit = web.requests.acquire()?;
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let chunk = String::with_capacity(CHUNK);
-    let mut writer = ChunkWriter { chunk, sender, runtime: Handle::current(), permit };
+    let mut writer = ChunkWriter {
+        chunk: Vec::with_capacity(CHUNK),
+        sender,
+        runtime: Handle::current(),
+        permit,
+        clock: web.shared.clock,
+        nodes,
+        waited: Duration::ZERO,
+    };
     tokio::task::spawn_blocking(move || {
         // A reader that disconnects or is too slow gets an incomplete response.
         let _ = write(&mut writer).and_then(|()| writer.send()).and_then(|()| writer.end());
@@ -121,38 +139,132 @@ pub(super) fn body(
 
 /// Writer that collects text and sends it in chunks.
 struct ChunkWriter {
-    chunk: String,
+    chunk: Vec<u8>,
     /// Receiver of the chunks. An empty chunk marks the end.
     sender: mpsc::Sender<Bytes>,
     runtime: Handle,
     permit: RequestPermit,
+    clock: Clock,
+    /// Number of nodes whose views are kept until all is written.
+    nodes: usize,
+    /// Time for which the reader let the chunks wait.
+    waited: Duration,
 }
 
 impl ChunkWriter {
     fn send(&mut self) -> fmt::Result {
-        let chunk = std::mem::replace(&mut self.chunk, String::with_capacity(CHUNK));
-        if chunk.is_empty() { Ok(()) } else { self.pass(chunk.into()) }
+        let chunk = std::mem::take(&mut self.chunk);
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.pass(chunk.into())?;
+        // Not before: while a response waits, it has no empty chunk.
+        self.chunk.reserve_exact(CHUNK);
+        Ok(())
     }
 
     fn end(&mut self) -> fmt::Result {
         self.pass(Bytes::new())
     }
 
-    /// Passes a chunk on. If the reader is slow, waits for it without the permit.
+    /// Passes a chunk on.
     fn pass(&mut self, chunk: Bytes) -> fmt::Result {
-        let chunk = match self.sender.try_send(chunk) {
-            Ok(()) => return Ok(()),
-            Err(TrySendError::Closed(_)) => return Err(fmt::Error),
-            Err(TrySendError::Full(chunk)) => chunk,
+        match self.sender.try_send(chunk) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(fmt::Error),
+            Err(TrySendError::Full(chunk)) => {
+                self.runtime.clone().block_on(self.wait_for_reader(chunk)).ok_or(fmt::Error)
+            }
+        }
+    }
+
+    /// Passes a chunk on, and waits for the reader without the permit. Returns `None` if the reader
+    /// is gone or too slow.
+    async fn wait_for_reader(&mut self, chunk: Bytes) -> Option<()> {
+        let nodes = if self.waited < SLOW_AFTER { 0 } else { self.nodes };
+        let limit = CHUNK_TIMEOUT.min(READER_LIMIT.saturating_sub(self.waited));
+        let started = self.clock.now();
+        let sent = async {
+            let sent = timeout(limit, self.sender.send(chunk)).await;
+            self.waited += self.clock.now() - started;
+            sent.ok()?.ok()
         };
-        let sent = async { timeout(CHUNK_TIMEOUT, self.sender.send(chunk)).await.ok()?.ok() };
-        self.runtime.block_on(self.permit.wait_for(sent)).ok_or(fmt::Error)
+        self.permit.wait_for(nodes, sent).await
     }
 }
 
 impl Write for ChunkWriter {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.chunk.push_str(text);
-        if self.chunk.len() >= CHUNK { self.send() } else { Ok(()) }
+        let mut rest = text.as_bytes();
+        while let Some((fits, later)) = rest.split_at_checked(CHUNK - self.chunk.len()) {
+            self.chunk.extend_from_slice(fits);
+            self.send()?;
+            rest = later;
+        }
+        self.chunk.extend_from_slice(rest);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::RequestLimit;
+
+    fn writer(sender: mpsc::Sender<Bytes>) -> ChunkWriter {
+        ChunkWriter {
+            chunk: Vec::with_capacity(CHUNK),
+            sender,
+            runtime: Handle::current(),
+            permit: RequestLimit::new().acquire().expect("a permit"),
+            clock: Clock::start(),
+            nodes: 1,
+            waited: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test]
+    async fn chunks_have_a_limited_size_and_the_whole_text() {
+        let (sender, mut receiver) = mpsc::channel(CHUNKS);
+        let mut writer = writer(sender);
+        let pieces = [10, CHUNK - 10, 1, 5 * CHUNK + 7, 0, CHUNK, 300];
+        let text: Vec<_> = ["a", "b", "c", "d", "e", "f", "g"]
+            .into_iter()
+            .zip(pieces)
+            .map(|(letter, length)| letter.repeat(length))
+            .collect();
+        let expected = text.concat();
+        let writing = tokio::task::spawn_blocking(move || {
+            text.iter().try_for_each(|piece| writer.write_str(piece))?;
+            writer.send()?;
+            writer.end()
+        });
+        let mut received = Vec::new();
+        while let Some(chunk) = receiver.recv().await.filter(|chunk| !chunk.is_empty()) {
+            assert!(chunk.len() <= CHUNK, "{} bytes", chunk.len());
+            received.extend_from_slice(&chunk);
+        }
+        assert_eq!(writing.await.expect("no panic"), Ok(()));
+        assert!(received == expected.as_bytes(), "{} bytes", received.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_waits_for_its_reader_for_a_limited_time() {
+        // A reader that takes a chunk every nine seconds, and one that takes none.
+        for (seconds, limit) in [(9, READER_LIMIT), (3600, CHUNK_TIMEOUT)] {
+            let (sender, mut receiver) = mpsc::channel(CHUNKS);
+            let mut writer = writer(sender);
+            let mut reader = tokio::task::JoinSet::new();
+            reader.spawn(async move {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    receiver.recv().await;
+                }
+            });
+            while writer.wait_for_reader(Bytes::from_static(b"x")).await.is_some() {
+                assert!(writer.waited <= limit, "{:?}", writer.waited);
+            }
+            assert_eq!(writer.waited, limit);
+        }
     }
 }

@@ -19,7 +19,7 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, get, post};
 use axum_server::Handle as ServerHandle;
 use axum_server::tls_rustls::RustlsAcceptor;
-use catalog::{Build, ExporterView, NeverReached};
+use catalog::{Build, ExporterView, NeverReached, Selection};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tower_http::CompressionLevel;
@@ -41,6 +41,8 @@ pub(crate) struct WebState {
     pub(crate) build: Build,
     /// Configured external URL of these pages.
     pub(crate) external_url: Option<String>,
+    /// Metrics of a scrape that does not name any.
+    pub(crate) selection: Selection,
     pub(crate) reload: Status,
     /// Sender of reload requests, if `--web.enable-lifecycle` is set.
     pub(crate) lifecycle: Option<mpsc::Sender<Request>>,

@@ -21,7 +21,7 @@ pub(super) struct Target {
 
 pub(super) async fn serve(State(web): State<WebState>, Query(query): Query<Target>) -> Response {
     let body = find(&web, &query)
-        .and_then(|node| metrics::body(&web, move |writer| encode_legacy(node, writer)));
+        .and_then(|node| metrics::body(&web, 1, move |writer| encode_legacy(&node, writer)));
     match body {
         Ok(body) => ([(CONTENT_TYPE, Format::Text.content_type())], body).into_response(),
         Err(error) => error.into_response(),
