@@ -27,7 +27,7 @@ use topology::{
 };
 use tracing::warn;
 
-use crate::blindness::{ContactReporter, DeploymentContact, NodeContact};
+use crate::blindness::{ContactReporter, DeploymentContact};
 use crate::computation::ComputeTimes;
 use crate::context::PollerContext;
 use crate::descriptors::exhaustion;
@@ -70,8 +70,7 @@ struct DeploymentPoller {
     reverse_lookups: ReverseLookups,
     name_resolver: NameResolver,
     disk_monitor: DiskMonitor,
-    /// Contact with each node, by node index.
-    contacts: Vec<NodeContact>,
+    contact: DeploymentContact,
     contact_reporter: ContactReporter,
     processes: RegisteredProcesses,
     /// Start of the last round.
@@ -177,6 +176,7 @@ impl DeploymentPoller {
         let group_nodes = settings.group.as_ref().map(|group| context.excess.join(group));
         let sentinel_events =
             SentinelEvents::listen(&sentinels, settings.master(), &settings.deployment);
+        let window = settings.deployment.interval * 2 + settings.deadline;
         let mut poller = DeploymentPoller {
             slots: sentinels.into_iter().map(NodeSlot::Sentinel).collect(),
             tracker,
@@ -192,7 +192,7 @@ impl DeploymentPoller {
             reverse_lookups: ReverseLookups::default(),
             name_resolver,
             disk_monitor,
-            contacts: Vec::new(),
+            contact: DeploymentContact::new(window),
             contact_reporter,
             processes,
             last_round_at: None,
@@ -216,9 +216,7 @@ impl DeploymentPoller {
                 continue;
             }
             let new_slot = self.new_slot(&deployment.name, index, node);
-            if let Some(contact) = self.contacts.get_mut(index) {
-                *contact = NodeContact::default();
-            }
+            self.contact.reset(index);
             match self.slots.get_mut(index) {
                 Some(slot) => *slot = new_slot,
                 None => self.slots.push(new_slot),
@@ -469,21 +467,11 @@ impl DeploymentPoller {
         overloaded: bool,
         now: Duration,
     ) -> Option<Duration> {
-        self.contacts.resize_with(outcomes.len(), NodeContact::default);
-        for (contact, outcome) in self.contacts.iter_mut().zip(outcomes) {
-            // An overloaded exporter causes failures itself.
-            if !overloaded || matches!(outcome, PollOutcome::Answered(_)) {
-                contact.observe(outcome, now);
-            }
-        }
+        self.contact.observe(outcomes, overloaded, now);
         for index in &self.tracker.view().reported_down {
-            if let Some(contact) = self.contacts.get_mut(index.get()) {
-                contact.record_peer_report();
-            }
+            self.contact.record_peer_report(*index);
         }
-        let window = self.settings.deployment.interval * 2 + self.settings.deadline;
-        let nodes = self.contacts.clone();
-        self.contact_reporter.report(DeploymentContact { window, nodes }, now)
+        self.contact_reporter.report(&self.contact, now)
     }
 
     /// Waits for the next result of a task, and handles it.

@@ -31,7 +31,7 @@
 //! - `process_registry.rs`: recognises processes that are nodes of several deployments.
 //! - `excess_registry.rs`: limits connections to one address, over all deployments.
 //! - `episode.rs`: logs slow rounds and exceeded limits once per episode.
-//! - `blindness.rs`: detects that the exporter itself is cut off.
+//! - `blindness/`: detects that the exporter itself is cut off.
 //! - `clock.rs`: [`Clock`] is the only source of time.
 //! - `descriptors.rs`: file descriptors of this process.
 
