@@ -20,7 +20,7 @@ use recording::Restored;
 use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use topology::{
     Availability, DeploymentTracker, DeploymentView, Node, NodeKind, PollOutcome, ReadRequest,
     Round, RoundResult, SentinelMessage,
@@ -39,6 +39,7 @@ use crate::excess_registry::GroupNodes;
 use crate::name_resolver::NameResolver;
 use crate::node_handle::{NodeHandle, NodeResult};
 use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+use crate::phases;
 use crate::process_registry::RegisteredProcesses;
 use crate::reconnect::{announces_return, linked_again};
 use crate::reverse_lookups::ReverseLookups;
@@ -105,7 +106,7 @@ enum NodeSlot {
 /// Polls a deployment until the task is aborted, and publishes a view after each round.
 ///
 /// `sentinels` are the handles of its Sentinels, in the order of its nodes. `phase` is the offset
-/// of its rounds within the interval, which spreads the rounds of all deployments.
+/// of its rounds within the interval: all deployments share the phases, which spread their rounds.
 ///
 /// # Errors
 /// Fails if one of its tasks ends. This must stop the process.
@@ -129,8 +130,7 @@ pub async fn run(
     // The results of the checks are compared with the view, so it must exist before the first one.
     poller.checks.start(&poller.settings, &poller.context, phase, &mut poller.tasks);
     let interval = poller.settings.deployment.interval;
-    let mut ticks = interval_at(clock.next(phase, interval), interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ticks = phases::ticks(clock, phase, interval);
     loop {
         let requested_at = poller.requested_round_at;
         let requested = async {

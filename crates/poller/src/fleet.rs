@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::context::PollerContext;
 use crate::deployment_poller;
+use crate::phases::phase;
 use crate::sentinels::SentinelRegistry;
 use crate::view_registry::{ViewPublisher, ViewRegistry};
 
@@ -90,7 +91,8 @@ impl Fleet {
         self.publisher.registry()
     }
 
-    /// Replaces the polled deployments. Their rounds are spread evenly over the interval.
+    /// Replaces the polled deployments. Their rounds are spread evenly over the phases of the
+    /// interval.
     ///
     /// A deployment whose settings did not change continues. One with new settings starts again,
     /// with the state that also survives a restart.
@@ -122,7 +124,7 @@ impl Fleet {
                 changes.stopped += 1;
                 before.swap_remove(changed).task.abort();
             }
-            let phase = settings.deployment.interval * position / count;
+            let phase = phase(position, count, settings.deployment.interval);
             let (publish, view) =
                 ViewPublisher::channel(DeploymentView::empty(Arc::clone(&settings.deployment)));
             views.push(view);

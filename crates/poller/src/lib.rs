@@ -3,6 +3,7 @@
 //! Running the deployments:
 //! - `fleet.rs`: [`Fleet`] starts and stops the deployments, also on a reload.
 //! - `deployment_poller.rs`: [`run`] polls one deployment round by round.
+//! - `phases.rs`: the instants at which rounds start.
 //! - `view_registry.rs`: [`ViewRegistry`] gives access to the last view of each deployment.
 //! - `state_store.rs`: [`StateStore`] keeps tracker state across restarts.
 //! - `state_lock.rs`: locks the state file against a second exporter.
@@ -53,6 +54,7 @@ mod name_resolver;
 mod node_handle;
 mod node_task;
 mod own_errors;
+mod phases;
 mod poll_plan;
 mod process_registry;
 mod proxy_probe;

@@ -9,6 +9,7 @@ use client::{Command, ConnectOptions, Connection, Endpoint, Failure, Replies};
 use config::Cadences;
 use snapshot::{OptionalCommand, Reason};
 use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 use topology::NodeReply;
 use tracing::{debug, info, warn};
@@ -321,7 +322,7 @@ impl NodeTask {
         let started = clock.now();
         let commands = self.plan.first_batch(started);
         self.plan.record_sending(started);
-        let replies = self.send(connection, &commands).await?;
+        let (replies, mut duration) = self.send(connection, &commands).await?;
         let (parsed, _) = self
             .context
             .compute_threads
@@ -331,16 +332,15 @@ impl NodeTask {
             .await;
         drop(replies);
         let mut parsed = parsed?;
-        let failure = self.send_follow_ups(connection, &mut parsed).await.err();
+        let failure = self.send_follow_ups(connection, &mut parsed, &mut duration).await.err();
         self.log_replies(&parsed);
         let ParsedReplies { snapshot, own_errors, commands_read, clients, .. } = parsed;
         let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
-        let (duration, at) = (clock.now() - started, clock.wall());
         let reply = NodeReply {
             snapshot: snapshot.into(),
             requested: Some(topology::Monotonic::from_start(clock.elapsed(started))),
             duration,
-            at,
+            at: clock.wall(),
             certificate_expiry,
             peer,
             own_errors,
@@ -350,11 +350,13 @@ impl NodeTask {
         Ok(PolledReply { reply, failure })
     }
 
-    /// Sends the batches that follow the first one, and adds their replies to `parsed`.
+    /// Sends the batches that follow the first one, and adds their replies to `parsed` and the time
+    /// to them to `duration`.
     async fn send_follow_ups(
         &mut self,
         connection: &mut Connection,
         parsed: &mut ParsedReplies,
+        duration: &mut Duration,
     ) -> Result<(), Failure> {
         let clock = self.context.clock;
         for _ in 0..MAX_FOLLOW_UP_BATCHES {
@@ -364,7 +366,8 @@ impl NodeTask {
                 break;
             }
             self.plan.record_sending(started);
-            let replies = self.send(connection, &commands).await?;
+            let (replies, took) = self.send(connection, &commands).await?;
+            *duration += took;
             self.context
                 .compute_threads
                 .run(clock, is_large(&replies), || {
@@ -376,14 +379,22 @@ impl NodeTask {
         Ok(())
     }
 
+    /// Sends one batch. Returns the replies and the time from the sending to them.
     async fn send(
         &self,
         connection: &mut Connection,
         batch: &[PollCommand],
-    ) -> Result<Replies, Failure> {
+    ) -> Result<(Replies, Duration), Failure> {
         let commands: Vec<Command> = batch.iter().map(PollCommand::command).collect();
         self.context.count_commands(&commands);
-        connection.run(&commands).await
+        let clock = self.context.clock;
+        let sent = clock.now();
+        let replies = connection.run(&commands).await?;
+        let took = clock.now() - sent;
+        // Many nodes reply at the same time. All their replies are received before one is parsed,
+        // so that the measured time does not include the parsing of others.
+        yield_now().await;
+        Ok((replies, took))
     }
 
     async fn report_lost(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
