@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
 use crate::computation::ComputeThreads;
-use crate::descriptors::{FileDescriptors, cause, descriptors, exhaustion};
+use crate::descriptors::{DescriptorCount, cause};
 use crate::excess_registry::ExcessRegistry;
 use crate::process_registry::ProcessRegistry;
 use crate::round_recorder::RoundRecorder;
@@ -23,15 +23,13 @@ const MAX_CONNECTING: usize = 64;
 /// Duration from which on a failed connection attempt counts as hanging.
 const HANGING_AFTER: Duration = Duration::from_secs(1);
 
-/// File descriptors that are reserved for scrapes.
-const RESERVED_DESCRIPTORS: u64 = 64;
-
 /// Context that the polling tasks of all deployments share.
 #[derive(Debug, Clone)]
 pub struct PollerContext {
     /// Source of time.
     pub clock: Clock,
     connect_permits: Arc<[Semaphore; ConnectLane::COUNT]>,
+    descriptors: Arc<DescriptorCount>,
     pub(crate) state: StateStore,
     /// Recorder of all rounds; `None` unless it is enabled.
     pub recorder: Option<RoundRecorder>,
@@ -74,6 +72,7 @@ impl PollerContext {
         PollerContext {
             clock,
             connect_permits,
+            descriptors: Arc::default(),
             state,
             recorder: None,
             blindness: Arc::default(),
@@ -96,22 +95,12 @@ impl PollerContext {
             .acquire()
             .await
             .map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
-        // Without a free descriptor, the number of open ones is unknown.
-        exhaustion().map_or(Ok(()), Err)?;
         let connecting = self
             .connect_permits
             .iter()
             .map(|lane| (MAX_CONNECTING - lane.available_permits()) as u64)
             .sum::<u64>();
-        if let Some(FileDescriptors { open, limit }) = descriptors()
-            && open + connecting + RESERVED_DESCRIPTORS > limit
-        {
-            let problem = format!(
-                "{open} of {limit} file descriptors are open, and {RESERVED_DESCRIPTORS} are \
-                 reserved for scrapes: raise the limit"
-            );
-            return Err(Failure::new(Reason::Local, problem));
-        }
+        self.descriptors.check(connecting, self.clock.now())?;
         Ok(permit)
     }
 
