@@ -12,6 +12,7 @@ use snapshot::Role;
 
 use crate::deployment::FileDeployment;
 use crate::error::{KeyError, missing_key};
+use crate::limits::FileConnectLimits;
 use crate::values::{Part, connections_per_address, external_url};
 use crate::{ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location, preset};
 use crate::{LogFormat, LogLevel};
@@ -44,6 +45,9 @@ pub(crate) struct ConfigFile {
     /// Level and format of log lines.
     #[cfg_attr(test, schemars(example = json!({ "level": "debug" })))]
     log: FileLog,
+    /// Limits of new connections to servers, of all deployments together.
+    #[cfg_attr(test, schemars(example = json!({ "connections_per_second": 5000 })))]
+    limits: FileConnectLimits,
     /// Deployments, at least one. Usually written as `[[deployment]]`.
     #[cfg_attr(test, schemars(example = json!([{
         "name": "orders",
@@ -186,6 +190,7 @@ impl ConfigFile {
                 .unwrap_or_else(|| DEFAULT_LISTEN_ADDRESS.to_owned()),
             max_connections_per_address: connections_per_address(connections)
                 .map_err(|message| KeyError::at(["web", "max_connections_per_address"], message))?,
+            connect_limits: self.limits.build().map_err(|error| error.under("limits"))?,
             log_level: self.log.level.unwrap_or(LogLevel::Info),
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),
             state_file: self.state_file,

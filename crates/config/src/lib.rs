@@ -42,6 +42,7 @@ use topology::{Deployment, DeploymentKind, EndpointKind, NodeKind};
 
 pub use address::address_of;
 pub use error::ConfigError;
+pub use limits::ConnectLimits;
 pub use log::{LogFormat, LogLevel};
 use values::Part;
 
@@ -77,6 +78,8 @@ pub struct Settings {
     pub external_url: Option<String>,
     /// Limit of open connections to the web server from one client address.
     pub max_connections_per_address: u32,
+    /// Limits of new connections to servers.
+    pub connect_limits: ConnectLimits,
     /// Lowest level that is logged.
     pub log_level: LogLevel,
     /// Format of log lines.

@@ -13,6 +13,8 @@
 //! Polling one node:
 //! - `node_handle.rs`: the handle that a deployment has for each node.
 //! - `node_task.rs`: the task that owns the connection to a node.
+//! - `node_messages.rs`: the messages between the two.
+//! - `connect_wait.rs`: the wait for the permit to connect.
 //! - `proxy_probe.rs`: recognises a proxy that closes connections on INFO.
 //! - `logged_reasons.rs`: logs each reason of failed attempts once.
 //! - `own_errors.rs`: counts the errors that this exporter causes.
@@ -27,7 +29,8 @@
 //! - `disk_monitor.rs`: free space of local data directories.
 //!
 //! Shared by all deployments:
-//! - `context.rs`: [`PollerContext`] limits concurrent connection attempts and counts commands.
+//! - `context.rs`: [`PollerContext`] holds them together and counts commands.
+//! - `connect_limits.rs`: limits of new connections, in total and to one host.
 //! - `computation.rs`: keeps long computations off the threads of the runtime.
 //! - `process_registry.rs`: recognises processes that are nodes of several deployments.
 //! - `excess_registry.rs`: limits connections to one address, over all deployments.
@@ -39,6 +42,8 @@
 mod blindness;
 mod clock;
 mod computation;
+mod connect_limits;
+mod connect_wait;
 mod context;
 mod deployment_poller;
 mod descriptors;
@@ -52,6 +57,7 @@ mod fleet;
 mod logged_reasons;
 mod name_resolver;
 mod node_handle;
+mod node_messages;
 mod node_task;
 mod own_errors;
 mod phases;

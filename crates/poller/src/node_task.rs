@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
-use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Command, ConnectOptions, Connection, Endpoint, Failure, Replies};
@@ -10,15 +9,17 @@ use config::Cadences;
 use snapshot::{OptionalCommand, Reason};
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
-use tokio::time::Instant;
 use topology::NodeReply;
 use tracing::{debug, info, warn};
 
 use crate::computation::is_large;
-use crate::context::{ConnectLane, PollerContext};
+use crate::connect_limits::ConnectLane;
+use crate::connect_wait::{LastContact, wait_for_permit, waiting};
+use crate::context::PollerContext;
 use crate::excess_registry::{ConnectionPlace, RefusedNode};
 use crate::logged_reasons::LoggedReasons;
-use crate::poll_plan::{MasterNames, ParsedReplies, PollCommand, PollPlan};
+use crate::node_messages::{PollRequest, SlotId, SlotReport, TaskReport};
+use crate::poll_plan::{ParsedReplies, PollCommand, PollPlan};
 use crate::proxy_probe::ProxyProbe;
 use crate::reconnect::{ReconnectDelays, ReturnSigns};
 
@@ -33,21 +34,6 @@ const REPLACED_AT_ONCE: u32 = 3;
 /// Limit of the batches that follow the first one of a poll. Each reads what the replies to the
 /// previous batch made necessary.
 const MAX_FOLLOW_UP_BATCHES: usize = 2;
-
-/// Request for one poll. The task reads these data in addition to what its cadences require.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PollRequest {
-    /// Requests the command statistics, regardless of their cadence.
-    pub(crate) command_stats: bool,
-    /// Requests the cluster map.
-    pub(crate) cluster_map: bool,
-    /// Requests the client list, unless it was read recently or there are too many clients.
-    pub(crate) client_list: bool,
-    /// Masters to read from a Sentinel; `None` for a data node.
-    pub(crate) masters: Option<MasterNames>,
-    /// Those masters to read regardless of the cadence, because a Sentinel event concerns them.
-    pub(crate) urgent_masters: Vec<Arc<str>>,
-}
 
 /// Settings of the polling task of one node.
 #[derive(Debug, Clone)]
@@ -72,37 +58,6 @@ pub(crate) struct NodeTaskSettings {
     pub(crate) assumed_config: BTreeMap<String, String>,
 }
 
-/// Identity of the node at a node index. A late report of a previous node at the same index has
-/// another generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SlotId {
-    pub(crate) index: usize,
-    pub(crate) generation: u64,
-}
-
-/// Report of the polling task of one node.
-pub(crate) struct SlotReport {
-    pub(crate) slot: SlotId,
-    /// Time of the report.
-    pub(crate) at: Instant,
-    pub(crate) report: TaskReport,
-}
-
-/// Content of a report.
-pub(crate) enum TaskReport {
-    /// The connection is open.
-    Connected,
-    /// The node replied.
-    Replied(Box<NodeReply>),
-    /// The server refused INFO, but the connection stays open.
-    InfoRefused(Failure),
-    /// The connection was lost, and another attempt follows. This does not prove that the server is
-    /// down.
-    ConnectionLost(Failure),
-    /// An attempt failed. The next one follows after a delay.
-    AttemptFailed(Failure),
-}
-
 /// Polling task of one node.
 pub(crate) struct NodeTask {
     settings: NodeTaskSettings,
@@ -112,6 +67,8 @@ pub(crate) struct NodeTask {
     plan: PollPlan,
     delays: ReconnectDelays,
     lane: ConnectLane,
+    /// Last evidence about the node while there is no connection.
+    contact: LastContact,
     proxy_probe: ProxyProbe,
     /// True if the node replied since the last failed attempt to connect.
     tolerates_close: bool,
@@ -157,6 +114,7 @@ impl NodeTask {
             context,
             plan,
             lane: ConnectLane::default(),
+            contact: LastContact::default(),
             proxy_probe: ProxyProbe::default(),
             tolerates_close: false,
             replaced_at_once: 0,
@@ -235,12 +193,20 @@ impl NodeTask {
         let options = ConnectOptions::new(CONNECT_LIMIT);
         // A close that is tolerated needs no cause. The next attempt follows sooner without it.
         let options = if self.tolerates_close { options.without_probe() } else { options };
+        let report = async {
+            let failure = waiting(&self.context.connect_limiter);
+            // The next report notices a closed channel.
+            let _ = self.report(TaskReport::AttemptFailed(failure)).await;
+        };
+        let limiter = &self.context.connect_limiter;
+        let permit =
+            wait_for_permit(limiter, &endpoint.address, self.lane, self.contact, report).await?;
         let connection = if self.settings.is_sentinel {
             let attempt = Connection::open_with_fred(endpoint, options);
-            self.context.connect(&mut self.lane, attempt).await
+            self.context.attempt(permit, &mut self.lane, attempt).await
         } else {
             let attempt = Connection::open(endpoint, options);
-            self.context.connect(&mut self.lane, attempt).await
+            self.context.attempt(permit, &mut self.lane, attempt).await
         };
         let connection = connection?;
         // Many names may lead to one address.
@@ -400,11 +366,14 @@ impl NodeTask {
     async fn report_lost(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
         let NodeTaskSettings { deployment, node, .. } = &self.settings;
         debug!(deployment, node, %failure, "connection lost");
+        let at = self.context.clock.now();
+        self.contact = LastContact::Lost { at, is_silent: failure.reason.is_silent() };
         self.report(TaskReport::ConnectionLost(failure)).await
     }
 
     async fn report_failed(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
         self.log_failure(&failure);
+        self.contact = LastContact::Attempted;
         self.report(TaskReport::AttemptFailed(failure)).await?;
         self.wait().await;
         Ok(())

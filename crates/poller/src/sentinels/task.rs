@@ -17,7 +17,8 @@ use super::handle::{SentinelRequests, SentinelState};
 use super::subscriber;
 use crate::context::PollerContext;
 use crate::node_handle::{NodeHandle, NodeResult};
-use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+use crate::node_messages::{PollRequest, SlotId, SlotReport, TaskReport};
+use crate::node_task::NodeTaskSettings;
 use crate::own_errors;
 use crate::poll_plan::MasterNames;
 
