@@ -20,7 +20,7 @@ use rustls::{
 use crate::tls_sessions::{ServerSessions, TlsSessions};
 
 /// Settings of a TLS profile. All files are in PEM format.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TlsSettings {
     /// Certificates of the trusted authorities; `None` for those of the system.
     pub ca_file: Option<PathBuf>,
@@ -154,6 +154,12 @@ impl Tls {
     /// Returns the settings of the profile.
     pub fn settings(&self) -> &TlsSettings {
         &self.settings
+    }
+
+    /// Returns true if both are the same profile, with the same certificates in memory and the same
+    /// TLS sessions.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
     }
 }
 

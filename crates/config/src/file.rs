@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use snapshot::Role;
 
+use crate::access::TlsProfiles;
 use crate::deployment::FileDeployment;
 use crate::error::{KeyError, missing_key};
 use crate::limits::FileConnectLimits;
@@ -206,13 +207,14 @@ fn deployments(
     part: Option<Part>,
 ) -> Result<Vec<DeploymentSettings>, KeyError> {
     let mut deployments: Vec<DeploymentSettings> = Vec::new();
+    let profiles = TlsProfiles::default();
     for (index, table) in tables.into_iter().enumerate() {
         let locate = |error: KeyError| error.under(index).under("deployment");
         if deployments.iter().any(|other| other.deployment.name == table.name) {
             let message = format!("duplicate deployment name {:?}", table.name);
             return Err(locate(KeyError::at(["name"], message)));
         }
-        deployments.push(table.build(part).map_err(locate)?);
+        deployments.push(table.build(part, &profiles).map_err(locate)?);
     }
     // Settings that cover all masters become several deployments. Each of these has its own part.
     deployments.retain(|settings| {
