@@ -510,9 +510,11 @@ impl DeploymentPoller {
         if handle.slot != slot {
             return;
         }
-        // Poll a newly discovered node, and an awaited one, without waiting for the next tick.
-        let is_new = self.settings.discovery.is_some() && handle.is_pending();
-        let is_back = handle.expects_return() && matches!(report, TaskReport::Connected);
+        // Poll a new node, and an awaited one, without waiting for the next tick. A configured node
+        // without a connection is no news.
+        let is_connected = matches!(report, TaskReport::Connected);
+        let is_new = handle.is_pending() && (is_connected || self.settings.discovery.is_some());
+        let is_back = handle.expects_return() && is_connected;
         handle.handle_report(report, at, deadline);
         if is_new || is_back {
             self.request_round();
