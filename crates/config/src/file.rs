@@ -1,5 +1,6 @@
 //! The configuration file.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use client::{Credentials, Password, Tls};
@@ -207,10 +208,10 @@ fn deployments(
     part: Option<Part>,
 ) -> Result<Vec<DeploymentSettings>, KeyError> {
     let mut deployments: Vec<DeploymentSettings> = Vec::new();
-    let profiles = TlsProfiles::default();
+    let (profiles, mut names) = (TlsProfiles::default(), HashSet::new());
     for (index, table) in tables.into_iter().enumerate() {
         let locate = |error: KeyError| error.under(index).under("deployment");
-        if deployments.iter().any(|other| other.deployment.name == table.name) {
+        if !names.insert(table.name.clone()) {
             let message = format!("duplicate deployment name {:?}", table.name);
             return Err(locate(KeyError::at(["name"], message)));
         }
