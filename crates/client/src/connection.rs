@@ -142,8 +142,8 @@ impl Connection {
         let replies = async {
             match &mut self.transport {
                 Transport::Stream(stream) => run(stream, commands).await,
-                Transport::Fred(fred) => fred
-                    .run(commands)
+                // Only few connections use fred, so its memory is not part of the others.
+                Transport::Fred(fred) => Box::pin(fred.run(commands))
                     .await
                     .map(|(replies, memory)| Content::Decoded(replies, memory)),
             }
@@ -161,7 +161,7 @@ impl Connection {
                 Ok(()) => Failure::new(Reason::Protocol, "reply without a command"),
                 Err(failure) => failure,
             },
-            Transport::Fred(fred) => fred.ended().await,
+            Transport::Fred(fred) => Box::pin(fred.ended()).await,
         }
     }
 }

@@ -534,7 +534,7 @@ impl DeploymentPoller {
                 }
                 // One message above the limit marks that the limit was exceeded.
                 if self.messages.len() <= MAX_MESSAGES {
-                    self.messages.push(message);
+                    self.messages.push(*message);
                 }
             }
             SentinelEvent::FirstPoll => {}

@@ -56,7 +56,7 @@ pub(crate) struct FinishedCheck {
 pub(crate) struct EndpointChecker {
     settings: EndpointCheckSettings,
     context: PollerContext,
-    checks: mpsc::Sender<FinishedCheck>,
+    checks: mpsc::Sender<Box<FinishedCheck>>,
     /// Server process that replied to the last check.
     last_process: Option<CheckedProcess>,
     lane: ConnectLane,
@@ -74,7 +74,7 @@ impl EndpointChecker {
     pub(crate) fn new(
         settings: EndpointCheckSettings,
         context: PollerContext,
-        checks: mpsc::Sender<FinishedCheck>,
+        checks: mpsc::Sender<Box<FinishedCheck>>,
     ) -> Self {
         EndpointChecker {
             settings,
@@ -96,7 +96,7 @@ impl EndpointChecker {
             if matches!(check.result.outcome, Err(Reason::Auth | Reason::Noperm)) {
                 ticks.reset_after(self.settings.interval.max(REFUSED_INTERVAL));
             }
-            if self.checks.send(check).await.is_err() {
+            if self.checks.send(Box::new(check)).await.is_err() {
                 return;
             }
         }

@@ -70,6 +70,8 @@ mod round_recorder;
 mod sentinels;
 mod state_lock;
 mod state_store;
+#[cfg(test)]
+mod task_sizes;
 mod view_registry;
 
 pub use clock::Clock;

@@ -252,8 +252,8 @@ impl NodeHandle {
     }
 }
 
-impl From<Failure> for PollFailure {
-    fn from(failure: Failure) -> Self {
+impl From<Box<Failure>> for PollFailure {
+    fn from(failure: Box<Failure>) -> Self {
         let detail: String = failure.detail.chars().take(MAX_DETAIL).collect();
         PollFailure { reason: failure.reason, detail: detail.into() }
     }

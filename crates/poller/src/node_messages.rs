@@ -1,4 +1,6 @@
 //! Messages between a deployment and the polling tasks of its nodes.
+//!
+//! A channel has memory for 32 messages from the start, so their rare parts are boxed.
 
 use std::sync::Arc;
 
@@ -17,9 +19,16 @@ pub(crate) struct PollRequest {
     pub(crate) cluster_map: bool,
     /// Requests the client list, unless it was read recently or there are too many clients.
     pub(crate) client_list: bool,
-    /// Masters to read from a Sentinel; `None` for a data node.
-    pub(crate) masters: Option<MasterNames>,
-    /// Those masters to read regardless of the cadence, because a Sentinel event concerns them.
+    /// What to read from a Sentinel; `None` for a data node.
+    pub(crate) sentinel: Option<Box<SentinelRequest>>,
+}
+
+/// Part of a request for a Sentinel.
+#[derive(Debug, Clone)]
+pub(crate) struct SentinelRequest {
+    /// Masters to read.
+    pub(crate) masters: MasterNames,
+    /// Those to read regardless of the cadence, because a Sentinel event concerns them.
     pub(crate) urgent_masters: Vec<Arc<str>>,
 }
 
@@ -46,10 +55,21 @@ pub(crate) enum TaskReport {
     /// The node replied.
     Replied(Box<NodeReply>),
     /// The server refused INFO, but the connection stays open.
-    InfoRefused(Failure),
+    InfoRefused(Box<Failure>),
     /// The connection was lost, and another attempt follows. This does not prove that the server is
     /// down.
-    ConnectionLost(Failure),
+    ConnectionLost(Box<Failure>),
     /// An attempt failed. The next one follows after a delay.
-    AttemptFailed(Failure),
+    AttemptFailed(Box<Failure>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_small() {
+        assert!(size_of::<PollRequest>() <= 16, "{}", size_of::<PollRequest>());
+        assert!(size_of::<SlotReport>() <= 48, "{}", size_of::<SlotReport>());
+    }
 }

@@ -133,7 +133,8 @@ impl NodeTask {
 
     /// Handles one connection, from the attempt to its end.
     async fn connect_and_serve(&mut self) -> Result<(), ChannelClosed> {
-        let connection = match self.connect().await {
+        // Connecting is rare and needs much memory, so it is not part of the task.
+        let connection = match Box::pin(self.connect()).await {
             Ok(connection) => connection,
             // A master that is demoted closes all its connections, even one that is being set up.
             // A single close is therefore no evidence of a problem.
@@ -164,7 +165,8 @@ impl NodeTask {
         let mut replied = false;
         let failure = self.serve(connection, &mut replied).await?;
         self.plan.disconnected();
-        let failure = self.proxy_probe.explain_loss(failure, &self.settings.endpoint).await;
+        let explained = self.proxy_probe.explain_loss(failure, &self.settings.endpoint);
+        let failure = Box::pin(explained).await;
         if replied {
             self.delays.reset();
         }
@@ -196,7 +198,7 @@ impl NodeTask {
         let report = async {
             let failure = waiting(&self.context.connect_limiter);
             // The next report notices a closed channel.
-            let _ = self.report(TaskReport::AttemptFailed(failure)).await;
+            let _ = self.report(TaskReport::AttemptFailed(failure.into())).await;
         };
         let limiter = &self.context.connect_limiter;
         let permit =
@@ -252,8 +254,8 @@ impl NodeTask {
             }
             self.plan.set_cluster_map_requested(request.cluster_map);
             self.plan.set_client_list_requested(request.client_list);
-            if let Some(masters) = &request.masters {
-                self.plan.request_masters(masters, &request.urgent_masters);
+            if let Some(sentinel) = &request.sentinel {
+                self.plan.request_masters(&sentinel.masters, &sentinel.urgent_masters);
             }
             match self.poll(&mut connection).await {
                 Ok(PolledReply { reply, failure }) => {
@@ -272,7 +274,7 @@ impl NodeTask {
                 // A script blocks the server until it ends. The connection is still good.
                 Err(failure) if failure.reason == Reason::Busy => {
                     self.log_failure(&failure);
-                    self.report(TaskReport::InfoRefused(failure)).await?;
+                    self.report(TaskReport::InfoRefused(failure.into())).await?;
                 }
                 Err(failure) => return Ok(failure),
             }
@@ -368,13 +370,13 @@ impl NodeTask {
         debug!(deployment, node, %failure, "connection lost");
         let at = self.context.clock.now();
         self.contact = LastContact::Lost { at, is_silent: failure.reason.is_silent() };
-        self.report(TaskReport::ConnectionLost(failure)).await
+        self.report(TaskReport::ConnectionLost(failure.into())).await
     }
 
     async fn report_failed(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
         self.log_failure(&failure);
         self.contact = LastContact::Attempted;
-        self.report(TaskReport::AttemptFailed(failure)).await?;
+        self.report(TaskReport::AttemptFailed(failure.into())).await?;
         self.wait().await;
         Ok(())
     }
