@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use ureq::http::{HeaderName, HeaderValue};
 
-use crate::{Host, Process, Redis, Signal, Stopwatch, eventually};
+use crate::{Host, Process, Redis, Signal, Stopwatch, eventually, program};
 
 /// Running `rolecall serve` with a free port.
 pub struct Daemon {
@@ -60,15 +60,7 @@ pub struct Response {
 impl Daemon {
     /// Returns the path of the `rolecall` binary in the target directory of the tests.
     pub fn binary() -> PathBuf {
-        let test = std::env::current_exe().expect("cannot read the path of the test");
-        // Tests run from target/PROFILE/deps, programs from target/PROFILE.
-        let binary = test
-            .ancestors()
-            .skip(1)
-            .take(2)
-            .map(|folder| folder.join("rolecall"))
-            .find(|binary| binary.exists());
-        binary.expect("run `cargo build --workspace` first")
+        program("rolecall")
     }
 
     /// Starts `rolecall serve` with these arguments, and waits until it listens.

@@ -15,6 +15,7 @@ mod daemon;
 mod daemon_state;
 mod disk;
 mod documented_server;
+mod fake_fleet;
 mod fake_server;
 mod findings;
 #[path = "../fuzz/src/lib.rs"]
@@ -56,6 +57,7 @@ pub use connection::{
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
 pub use documented_server::DocumentedServer;
+pub use fake_fleet::{FakeFleet, Shape, address, node_at};
 pub use fake_server::{FakeServer, array, bulk, minimal_reply, redis_reply};
 pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
 pub use hanging_mount::HangingMount;
@@ -65,7 +67,7 @@ pub use name_server::NameServer;
 pub use parsers::{open_metrics_parser, promtool};
 pub use path_fault::{FaultyPath, PathFault};
 pub use ports::free_port;
-pub use process::{Process, Signal, processor_seconds, resident_kilobytes};
+pub use process::{Process, Signal, processor_seconds, program, resident_kilobytes};
 pub use prometheus::Prometheus;
 pub use promql::CatalogMetrics;
 pub use redis::{Redis, VERSIONS, server_program};

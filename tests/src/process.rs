@@ -1,6 +1,7 @@
 //! Child processes that are killed on drop.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -99,6 +100,15 @@ fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
             log.lock().expect("a thread panicked").push(line);
         }
     });
+}
+
+/// Returns the path of a program of this workspace in the target directory of the tests.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("cannot read the path of the test");
+    // Tests run from target/PROFILE/deps, programs from target/PROFILE.
+    let mut folders = test.ancestors().skip(1).take(2);
+    let program = folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.exists()));
+    program.expect("run `cargo build --workspace` first")
 }
 
 /// Returns the processor time that a process has used, in seconds.

@@ -21,7 +21,7 @@ use crate::receive::Received;
 use crate::resp::{self, Limits, Protocol};
 use crate::secrets::SentPassword;
 use crate::stream::{self, Stream};
-use crate::tls::CertificateExpiry;
+use crate::tls::certificate_expiry;
 use crate::{Address, Command, Credentials, Endpoint, Failure, Password, Tls};
 
 /// Maximum number of addresses of one host name that are tried, one after another.
@@ -56,7 +56,8 @@ pub(crate) struct Connected {
     pub(crate) stream: Stream,
     /// Address of the server; `None` for a unix socket.
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) expiry: CertificateExpiry,
+    /// Expiry time of the server's certificate, time since the Unix epoch; `None` without TLS.
+    pub(crate) certificate_expiry: Option<Duration>,
     pub(crate) password: SentPassword,
     /// Error reply to the first command, if the server refused only this command.
     pub(crate) refusal: Option<ServerError>,
@@ -111,8 +112,7 @@ async fn try_addresses(
             let attempt = async {
                 let stream =
                     UnixStream::connect(path).await.map_err(|error| stream::failure(&error))?;
-                authenticate(endpoint, password, Box::new(stream), CertificateExpiry::default())
-                    .await
+                authenticate(endpoint, password, Box::new(stream)).await
             };
             return timeout(limit, attempt).await.map_err(|_| timed_out(limit))?;
         }
@@ -152,13 +152,12 @@ async fn connect_tcp(
 ) -> Result<Connected, Failure> {
     let tcp = TcpStream::connect(address).await.map_err(|error| stream::failure(&error))?;
     configure(&tcp).map_err(|error| stream::failure(&error))?;
-    let expiry = CertificateExpiry::default();
-    let stream = match &endpoint.tls {
-        None => Box::new(tcp),
-        Some(tls) => start_tls(tls, host, tcp, &expiry).await?,
+    let (stream, certificate_expiry): (Stream, _) = match &endpoint.tls {
+        None => (Box::new(tcp), None),
+        Some(tls) => start_tls(tls, host, address, tcp).await?,
     };
-    let connected = authenticate(endpoint, password, stream, expiry).await?;
-    Ok(Connected { peer: Some(address), ..connected })
+    let connected = authenticate(endpoint, password, stream).await?;
+    Ok(Connected { peer: Some(address), certificate_expiry, ..connected })
 }
 
 /// Sets the options of a socket: packets are sent at once, and a host that is gone is noticed.
@@ -171,18 +170,24 @@ fn configure(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)
 }
 
+/// Performs the handshake. Returns the stream and the expiry time of the server's certificate.
 async fn start_tls(
     tls: &Tls,
     host: &str,
+    address: SocketAddr,
     tcp: TcpStream,
-    expiry: &CertificateExpiry,
-) -> Result<Stream, Failure> {
+) -> Result<(Stream, Option<Duration>), Failure> {
     let name = tls.server_name(host).to_owned();
     let server_name = ServerName::try_from(name.clone())
         .map_err(|_| Failure::new(Reason::Tls, format!("invalid server name {name:?}")))?;
-    let connector = TlsConnector::from(Arc::new(tls.config(expiry)));
+    let connector = TlsConnector::from(Arc::new(tls.config(address)));
     let stream = connector.connect(server_name, tcp).await;
-    Ok(Box::new(stream.map_err(|error| stream::failure(&error))?))
+    let stream = stream.map_err(|error| stream::failure(&error))?;
+    // A resumed session has the certificates of the first one.
+    let (_, connection) = stream.get_ref();
+    let certificate = connection.peer_certificates().and_then(|chain| chain.first());
+    let expiry = certificate.and_then(certificate_expiry);
+    Ok((Box::new(stream), expiry))
 }
 
 /// Sends the first command and checks its reply: AUTH, or INFO server if no password is configured.
@@ -192,7 +197,6 @@ async fn authenticate(
     endpoint: &Endpoint,
     password: &SentPassword,
     mut stream: Stream,
-    expiry: CertificateExpiry,
 ) -> Result<Connected, Failure> {
     let mut request = Vec::new();
     match password.expose() {
@@ -231,7 +235,8 @@ async fn authenticate(
         },
         _ => None,
     };
-    Ok(Connected { stream, peer: None, expiry, password: password.clone(), refusal })
+    let password = password.clone();
+    Ok(Connected { stream, peer: None, certificate_expiry: None, password, refusal })
 }
 
 /// Converts an error reply to AUTH. `reply` is the reply as it was received.

@@ -15,7 +15,6 @@ use crate::receive::Received;
 use crate::resp::{self, Protocol};
 use crate::secrets::{PasswordVersion, SentPassword};
 use crate::stream::{self, Stream, mark_failure_at_once};
-use crate::tls::CertificateExpiry;
 use crate::{Command, Endpoint, Failure};
 
 /// Time that a connection is kept without a reply. A reply that arrives later than the deadline of
@@ -44,7 +43,7 @@ const REPLY_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Connection {
     transport: Transport,
-    expiry: CertificateExpiry,
+    certificate_expiry: Option<Duration>,
     peer: Option<SocketAddr>,
     refusal: Option<ServerError>,
     password: SentPassword,
@@ -81,9 +80,10 @@ impl Connection {
     /// The host does not resolve or is not trusted, the server does not reply, or it refuses the
     /// credentials or the connection.
     pub async fn open(endpoint: &Endpoint, options: ConnectOptions) -> Result<Self, Failure> {
-        let Connected { stream, peer, expiry, password, refusal } =
+        let Connected { stream, peer, certificate_expiry, password, refusal } =
             connect(endpoint, options).await?;
-        Ok(Connection { transport: Transport::Stream(stream), expiry, peer, refusal, password })
+        let transport = Transport::Stream(stream);
+        Ok(Connection { transport, certificate_expiry, peer, refusal, password })
     }
 
     /// Connects like [`Connection::open`], and leaves the connection to fred, which may take the
@@ -96,17 +96,17 @@ impl Connection {
         endpoint: &Endpoint,
         options: ConnectOptions,
     ) -> Result<Self, Failure> {
-        let Connected { stream, peer, expiry, password, refusal } =
+        let Connected { stream, peer, certificate_expiry, password, refusal } =
             connect(endpoint, options).await?;
         let fred = FredConnection::open(stream, password.clone(), Purpose::Commands, options.limit);
-        let fred = fred.await?;
-        Ok(Connection { transport: Transport::Fred(fred), expiry, peer, refusal, password })
+        let transport = Transport::Fred(fred.await?);
+        Ok(Connection { transport, certificate_expiry, peer, refusal, password })
     }
 
     /// Returns the expiry time of the server's certificate, time since the Unix epoch. `None`
     /// without TLS.
     pub fn certificate_expiry(&self) -> Option<Duration> {
-        self.expiry.get()
+        self.certificate_expiry
     }
 
     /// Returns the address that the connection uses; `None` for a unix socket.
@@ -138,8 +138,8 @@ impl Connection {
         let replies = async {
             match &mut self.transport {
                 Transport::Stream(stream) => run(stream, commands).await,
-                Transport::Fred(fred) => fred
-                    .run(commands)
+                // Only few connections use fred, so its memory is not part of the others.
+                Transport::Fred(fred) => Box::pin(fred.run(commands))
                     .await
                     .map(|(replies, memory)| Content::Decoded(replies, memory)),
             }
@@ -157,7 +157,7 @@ impl Connection {
                 Ok(()) => Failure::new(Reason::Protocol, "reply without a command"),
                 Err(failure) => failure,
             },
-            Transport::Fred(fred) => fred.ended().await,
+            Transport::Fred(fred) => Box::pin(fred.ended()).await,
         }
     }
 }

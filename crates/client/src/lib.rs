@@ -25,6 +25,7 @@ mod secrets;
 mod stream;
 mod subscription;
 mod tls;
+mod tls_sessions;
 mod trust;
 
 pub use command::Command;

@@ -1,12 +1,13 @@
 //! TLS profiles for connections to servers.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -16,8 +17,10 @@ use rustls::{
     SignatureScheme,
 };
 
+use crate::tls_sessions::{ServerSessions, TlsSessions};
+
 /// Settings of a TLS profile. All files are in PEM format.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TlsSettings {
     /// Certificates of the trusted authorities; `None` for those of the system.
     pub ca_file: Option<PathBuf>,
@@ -38,7 +41,7 @@ pub struct TlsSettings {
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
-    verifier: Arc<dyn ServerCertVerifier>,
+    sessions: Arc<TlsSessions>,
     settings: Arc<TlsSettings>,
     /// Contents of `ca_file` and `cert_file`, for comparison. A new key requires a new certificate,
     /// so the key is not compared.
@@ -90,11 +93,6 @@ pub enum TlsError {
     Identity(rustls::Error),
 }
 
-/// Expiry time of the certificate that a server presented, time since the Unix epoch. `None` before
-/// the handshake.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct CertificateExpiry(Arc<Mutex<Option<Duration>>>);
-
 impl Tls {
     /// Reads the files and returns the profile. A file on a file system that hangs takes
     /// [`files::LIMIT`], so this does not belong on a thread that polls.
@@ -118,7 +116,7 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Identity)?;
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::clone(&verifier));
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let config = match (&files.cert, &files.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
@@ -133,19 +131,18 @@ impl Tls {
         let compared = [files.ca, files.cert].into_iter().flatten();
         Ok(Tls {
             config: Arc::new(config),
-            verifier,
+            sessions: Arc::default(),
             settings: Arc::new(settings.clone()),
             contents: compared.map(|file| file.content).collect(),
         })
     }
 
-    /// Returns the configuration of one connection, which records the certificate's expiry in
-    /// `expiry`. Connections share everything else, including TLS sessions.
-    pub(crate) fn config(&self, expiry: &CertificateExpiry) -> ClientConfig {
+    /// Returns the configuration of a connection to this address, which resumes the last session of
+    /// its server. Everything else is shared: rustls resumes no session of another verifier.
+    pub(crate) fn config(&self, address: SocketAddr) -> ClientConfig {
+        let sessions = ServerSessions::new(Arc::clone(&self.sessions), address);
         let mut config = ClientConfig::clone(&self.config);
-        let verifier =
-            ExpiryRecorder { verifier: Arc::clone(&self.verifier), expiry: expiry.clone() };
-        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        config.resumption = Resumption::store(Arc::new(sessions));
         config
     }
 
@@ -157,6 +154,12 @@ impl Tls {
     /// Returns the settings of the profile.
     pub fn settings(&self) -> &TlsSettings {
         &self.settings
+    }
+
+    /// Returns true if both are the same profile, with the same certificates in memory and the same
+    /// TLS sessions.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
     }
 }
 
@@ -172,18 +175,11 @@ impl fmt::Debug for Tls {
     }
 }
 
-impl CertificateExpiry {
-    pub(crate) fn get(&self) -> Option<Duration> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, certificate: &CertificateDer<'_>) {
-        let parsed = x509_parser::parse_x509_certificate(certificate).ok();
-        let seconds = parsed.and_then(|(_, certificate)| {
-            certificate.validity().not_after.timestamp().try_into().ok()
-        });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seconds.map(Duration::from_secs);
-    }
+/// Returns the expiry time of a certificate, time since the Unix epoch.
+pub(crate) fn certificate_expiry(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = certificate.validity().not_after.timestamp().try_into().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Returns the first message of a TLS handshake. A probe sends it to detect TLS, and does not
@@ -337,50 +333,6 @@ fn verify_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<()
         return Err(CertificateError::Expired.into());
     }
     Ok(())
-}
-
-/// Verifier that records the expiry time of every certificate, accepted or not, and leaves the
-/// verification to another verifier.
-#[derive(Debug)]
-struct ExpiryRecorder {
-    verifier: Arc<dyn ServerCertVerifier>,
-    expiry: CertificateExpiry,
-}
-
-impl ServerCertVerifier for ExpiryRecorder {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.expiry.set(end_entity);
-        self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
-    }
 }
 
 /// Verifier that accepts any certificate, for `insecure_skip_verify` and for probes.

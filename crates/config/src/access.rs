@@ -1,6 +1,9 @@
 //! Credentials and TLS profiles.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use client::{Credentials, Password, Tls, TlsError, TlsSettings};
 use serde::Deserialize;
@@ -13,7 +16,13 @@ use crate::values::SecretText;
 pub(crate) struct Access {
     pub(crate) credentials: Credentials,
     pub(crate) tls: Option<Tls>,
+    pub(crate) profiles: TlsProfiles,
 }
+
+/// TLS profiles of one configuration. Servers with equal settings share a profile: the trusted
+/// certificates of the system take more memory than all other data of a node.
+#[derive(Clone, Default)]
+pub(crate) struct TlsProfiles(Rc<RefCell<HashMap<TlsSettings, Tls>>>);
 
 /// The keys `username`, `password` and `password_file` of one table.
 #[derive(Default)]
@@ -71,9 +80,24 @@ impl FileCredentials {
     }
 }
 
+impl TlsProfiles {
+    /// Returns the profile with these settings. Reads its files the first time.
+    ///
+    /// # Errors
+    /// Those of [`Tls::new`].
+    pub(crate) fn get(&self, settings: &TlsSettings) -> Result<Tls, TlsError> {
+        if let Some(profile) = self.0.borrow().get(settings) {
+            return Ok(profile.clone());
+        }
+        let profile = Tls::new(settings)?;
+        self.0.borrow_mut().insert(settings.clone(), profile.clone());
+        Ok(profile)
+    }
+}
+
 impl FileTls {
-    /// Reads the files and returns the profile. `None` if the table is empty.
-    pub(crate) fn profile(self) -> Result<Option<Tls>, KeyError> {
+    /// Returns the profile. `None` if the table is empty.
+    pub(crate) fn profile(self, profiles: &TlsProfiles) -> Result<Option<Tls>, KeyError> {
         let settings = TlsSettings {
             ca_file: self.ca_file,
             cert_file: self.cert_file,
@@ -94,7 +118,7 @@ impl FileTls {
         for (key, path) in [("ca_file", &settings.ca_file)].into_iter().chain(pair) {
             path.iter().try_for_each(|path| check_readable(key, path))?;
         }
-        Tls::new(&settings).map(Some).map_err(|error| match error {
+        profiles.get(&settings).map(Some).map_err(|error| match error {
             TlsError::File { key, path, problem } => {
                 let message = format!("invalid {key} {}: {problem}", path.display());
                 KeyError::at([key], message)
@@ -109,4 +133,36 @@ fn check_readable(key: &str, path: &Path) -> Result<(), KeyError> {
     files::check(path).map_err(|error| {
         KeyError::at([key], format!("cannot read {key} {}: {error}", path.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Settings;
+
+    #[test]
+    fn servers_with_equal_settings_share_a_profile() {
+        let text = "
+            [[deployment]]
+            name = 'a'
+            nodes = [{ url = 'rediss://a' }, { url = 'rediss://b' }]
+            [[deployment]]
+            name = 'b'
+            nodes = [{ url = 'rediss://c' }]
+            [[deployment]]
+            name = 'c'
+            nodes = [{ url = 'rediss://d' }]
+            tls = { insecure_skip_verify = true }
+            [[deployment]]
+            name = 'd'
+            cluster = ['rediss://e']
+            tls = { insecure_skip_verify = true }";
+        let settings = Settings::parse("test", text).expect("valid");
+        let endpoints = settings.deployments.iter().flat_map(|settings| &settings.endpoints);
+        let profiles: Vec<_> = endpoints.filter_map(|endpoint| endpoint.tls.as_ref()).collect();
+        let [a, b, c, d, e] = profiles[..] else { panic!("{profiles:?}") };
+        assert!(a.is_shared_with(b) && b.is_shared_with(c) && d.is_shared_with(e));
+        assert!(!a.is_shared_with(d));
+        let discovery = settings.deployments[3].discovery.as_ref().expect("a cluster");
+        assert!(discovery.tls.as_ref().is_some_and(|tls| tls.is_shared_with(d)));
+    }
 }

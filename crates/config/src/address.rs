@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use client::{Address, Credentials, Endpoint, Password, Tls};
+use client::{Address, Credentials, Endpoint, Password, Tls, TlsSettings};
 use percent_encoding::percent_decode_str;
 use url::{Host, ParseError, Url};
 
-use crate::access::Access;
+use crate::access::{Access, TlsProfiles};
 use crate::redact::redacted;
 
 /// The default port of a data node.
@@ -36,6 +36,7 @@ pub(crate) fn parse_with_port(
     defaults: &Access,
 ) -> Result<Endpoint, String> {
     let ParsedUrl { address, username, password, is_tls } = ParsedUrl::parse(text, default_port)?;
+    let system_tls = || system_tls(&defaults.profiles);
     let tls = is_tls.then(|| defaults.tls.clone().map_or_else(system_tls, Ok)).transpose()?;
     let credentials = match password {
         Some(password) => Credentials { username, password: Some(password) },
@@ -125,8 +126,8 @@ pub(crate) fn parse_address(text: &str) -> Result<String, String> {
 }
 
 /// Returns the TLS profile that trusts the certificate authorities of the system.
-fn system_tls() -> Result<Tls, String> {
-    Tls::new(&client::TlsSettings::default()).map_err(|error| format!("tls: {error}"))
+fn system_tls(profiles: &TlsProfiles) -> Result<Tls, String> {
+    profiles.get(&TlsSettings::default()).map_err(|error| format!("tls: {error}"))
 }
 
 fn host(url: &Url) -> Option<String> {

@@ -11,7 +11,7 @@ use serde_json::json;
 use snapshot::CONFIG_PARAMETERS;
 use topology::{Deployment, DeploymentKind};
 
-use crate::access::{Access, FileCredentials, FileTls};
+use crate::access::{Access, FileCredentials, FileTls, TlsProfiles};
 use crate::builder::DeploymentBuilder;
 use crate::discovery::{DiscoveryOptions, FileServer};
 use crate::endpoints::FileEndpoints;
@@ -180,18 +180,23 @@ pub(crate) struct FileDeployment {
 }
 
 impl FileDeployment {
-    pub(crate) fn build(mut self, part: Option<Part>) -> Result<DeploymentSettings, KeyError> {
+    /// Returns the settings. `profiles` are the TLS profiles of all deployments.
+    pub(crate) fn build(
+        mut self,
+        part: Option<Part>,
+        profiles: &TlsProfiles,
+    ) -> Result<DeploymentSettings, KeyError> {
         if self.name.is_empty() {
             return Err(KeyError::at(["name"], "name must not be empty"));
         }
         let kind = self.kind()?;
         self.check_keys(kind)?;
         let sentinels = match kind {
-            DeploymentKind::Sentinel => Some(self.sentinel_access()?),
+            DeploymentKind::Sentinel => Some(self.sentinel_access(profiles)?),
             _ => None,
         };
         let mut builder = self.builder(kind)?;
-        let access = self.node_access()?;
+        let access = self.node_access(profiles)?;
         match kind {
             DeploymentKind::Static => {
                 add_nodes(&mut builder, self.nodes, &access)?;
@@ -274,7 +279,7 @@ impl FileDeployment {
     }
 
     /// Returns the credentials and TLS profile for Sentinels.
-    fn sentinel_access(&mut self) -> Result<Access, KeyError> {
+    fn sentinel_access(&mut self, profiles: &TlsProfiles) -> Result<Access, KeyError> {
         let credentials = FileCredentials {
             username: self.sentinel_username.take(),
             password: self.sentinel_password.take(),
@@ -282,18 +287,20 @@ impl FileDeployment {
         };
         let credentials = credentials.resolve("sentinel_", &Credentials::default())?;
         let tls = self.sentinel_tls.take().unwrap_or_default();
-        Ok(Access { credentials, tls: tls.profile().map_err(|error| error.under("sentinel_tls"))? })
+        let tls = tls.profile(profiles).map_err(|error| error.under("sentinel_tls"))?;
+        Ok(Access { credentials, tls, profiles: profiles.clone() })
     }
 
     /// Returns the credentials and TLS profile for data nodes.
-    fn node_access(&mut self) -> Result<Access, KeyError> {
-        let tls = take(&mut self.tls).profile().map_err(|error| error.under("tls"))?;
+    fn node_access(&mut self, profiles: &TlsProfiles) -> Result<Access, KeyError> {
+        let tls = take(&mut self.tls).profile(profiles).map_err(|error| error.under("tls"))?;
         let credentials = FileCredentials {
             username: self.username.take(),
             password: self.password.take(),
             password_file: self.password_file.take(),
         };
-        Ok(Access { credentials: credentials.resolve("", &Credentials::default())?, tls })
+        let credentials = credentials.resolve("", &Credentials::default())?;
+        Ok(Access { credentials, tls, profiles: profiles.clone() })
     }
 
     /// Starts the deployment with the keys that all kinds have.

@@ -126,7 +126,7 @@ impl FileServer {
         let ServerTable { url, name, username, password, password_file } = self.0;
         let own = FileCredentials { username, password, password_file };
         let credentials = own.resolve("", &defaults.credentials)?;
-        let access = Access { credentials, tls: defaults.tls.clone() };
+        let access = Access { credentials, ..defaults.clone() };
         let endpoint = address::parse_with_port(&url, default_port, &access)
             .map_err(|message| KeyError::at(["url"], message))?;
         Ok(NamedEndpoint { name, endpoint })

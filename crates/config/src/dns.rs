@@ -3,7 +3,7 @@
 
 use client::{Address, Endpoint, Tls, TlsSettings};
 
-use crate::access::Access;
+use crate::access::{Access, TlsProfiles};
 use crate::builder::DeploymentBuilder;
 use crate::discovery::{DiscoveryOptions, DiscoverySource, FileServer};
 use crate::endpoints::FileEndpoints;
@@ -32,10 +32,10 @@ pub(crate) fn build(
         names.push(name);
     }
     let credentials = names.first().map(|name| name.credentials.clone()).unwrap_or_default();
-    let mut access = Access { credentials, tls: defaults.tls.clone() };
+    let mut access = Access { credentials, ..defaults.clone() };
     // Applications use the same servers.
     endpoints.add_to(&mut builder, &access).map_err(|error| error.under("endpoints"))?;
-    access.tls = node_tls(&names).map_err(|error| error.under("tls"))?;
+    access.tls = node_tls(&names, &defaults.profiles).map_err(|error| error.under("tls"))?;
     let source =
         DiscoverySource { master: String::new(), masters: MasterSelection::One, names, access };
     options.add_to(&mut builder, source)?;
@@ -80,7 +80,7 @@ fn parse_name(
 
 /// Returns the TLS profile of the nodes. Their certificates are issued for the DNS name, not for
 /// their addresses.
-fn node_tls(names: &[Endpoint]) -> Result<Option<Tls>, KeyError> {
+fn node_tls(names: &[Endpoint], profiles: &TlsProfiles) -> Result<Option<Tls>, KeyError> {
     let Some((first, tls)) = names.iter().find_map(|name| Some((name, name.tls.as_ref()?))) else {
         return Ok(None);
     };
@@ -96,5 +96,5 @@ fn node_tls(names: &[Endpoint]) -> Result<Option<Tls>, KeyError> {
         ));
     }
     let settings = TlsSettings { server_name: Some(host.clone()), ..tls.settings().clone() };
-    Tls::new(&settings).map(Some).map_err(|error| KeyError::here(error.to_string()))
+    profiles.get(&settings).map(Some).map_err(|error| KeyError::here(error.to_string()))
 }

@@ -30,6 +30,10 @@ pub(crate) fn to_toml(settings: &Settings) -> String {
     log["level"] = value(settings.log_level.label());
     log["format"] = value(settings.log_format.label());
     document["log"] = Item::Table(log);
+    let mut limits = Table::new();
+    limits["connections_per_second"] = value(i64::from(settings.connect_limits.per_second));
+    limits["connections_per_host"] = value(i64::from(settings.connect_limits.per_host));
+    document["limits"] = Item::Table(limits);
     let mut deployments = ArrayOfTables::new();
     settings.deployments.iter().for_each(|settings| deployments.push(deployment_table(settings)));
     document["deployment"] = Item::ArrayOfTables(deployments);

@@ -61,7 +61,7 @@ impl FileEndpoints {
     ) -> Result<(), KeyError> {
         let credentials =
             shared_credentials(&builder.endpoints).unwrap_or(&defaults.credentials).clone();
-        let defaults = Access { credentials, tls: defaults.tls.clone() };
+        let defaults = Access { credentials, ..defaults.clone() };
         for (kind, endpoint) in
             [(EndpointKind::Primary, self.primary), (EndpointKind::Reader, self.reader)]
         {
@@ -82,7 +82,7 @@ impl FileEndpoint {
         let EndpointTable { url, username, password, password_file } = self.0;
         let own = FileCredentials { username, password, password_file };
         let credentials = own.resolve("", &defaults.credentials)?;
-        let access = Access { credentials, tls: defaults.tls.clone() };
+        let access = Access { credentials, ..defaults.clone() };
         address::parse(&url, &access).map_err(|message| KeyError::at(["url"], message))
     }
 }

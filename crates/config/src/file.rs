@@ -1,5 +1,6 @@
 //! The configuration file.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use client::{Credentials, Password, Tls};
@@ -10,8 +11,10 @@ use serde::Deserialize;
 use serde_json::json;
 use snapshot::Role;
 
+use crate::access::TlsProfiles;
 use crate::deployment::FileDeployment;
 use crate::error::{KeyError, missing_key};
+use crate::limits::FileConnectLimits;
 use crate::values::{Part, connections_per_address, external_url};
 use crate::{ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location, preset};
 use crate::{LogFormat, LogLevel, MetricSet};
@@ -47,6 +50,9 @@ pub(crate) struct ConfigFile {
     /// Level and format of log lines.
     #[cfg_attr(test, schemars(example = json!({ "level": "debug" })))]
     log: FileLog,
+    /// Limits of new connections to servers, of all deployments together.
+    #[cfg_attr(test, schemars(example = json!({ "connections_per_second": 5000 })))]
+    limits: FileConnectLimits,
     /// Deployments, at least one. Usually written as `[[deployment]]`.
     #[cfg_attr(test, schemars(example = json!([{
         "name": "orders",
@@ -202,6 +208,7 @@ impl ConfigFile {
             max_connections_per_address: connections_per_address(connections)
                 .map_err(|message| KeyError::at(["web", "max_connections_per_address"], message))?,
             metric_set: self.metrics.set.unwrap_or(MetricSet::Full),
+            connect_limits: self.limits.build().map_err(|error| error.under("limits"))?,
             log_level: self.log.level.unwrap_or(LogLevel::Info),
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),
             state_file: self.state_file,
@@ -217,13 +224,14 @@ fn deployments(
     part: Option<Part>,
 ) -> Result<Vec<DeploymentSettings>, KeyError> {
     let mut deployments: Vec<DeploymentSettings> = Vec::new();
+    let (profiles, mut names) = (TlsProfiles::default(), HashSet::new());
     for (index, table) in tables.into_iter().enumerate() {
         let locate = |error: KeyError| error.under(index).under("deployment");
-        if deployments.iter().any(|other| other.deployment.name == table.name) {
+        if !names.insert(table.name.clone()) {
             let message = format!("duplicate deployment name {:?}", table.name);
             return Err(locate(KeyError::at(["name"], message)));
         }
-        deployments.push(table.build(part).map_err(locate)?);
+        deployments.push(table.build(part, &profiles).map_err(locate)?);
     }
     // Settings that cover all masters become several deployments. Each of these has its own part.
     deployments.retain(|settings| {

@@ -43,6 +43,7 @@ use topology::{Deployment, DeploymentKind, EndpointKind, NodeKind};
 
 pub use address::address_of;
 pub use error::ConfigError;
+pub use limits::ConnectLimits;
 pub use log::{LogFormat, LogLevel};
 pub use metric_set::MetricSet;
 use values::Part;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub max_connections_per_address: u32,
     /// Metrics that a scrape exposes if it does not name any.
     pub metric_set: MetricSet,
+    /// Limits of new connections to servers.
+    pub connect_limits: ConnectLimits,
     /// Lowest level that is logged.
     pub log_level: LogLevel,
     /// Format of log lines.

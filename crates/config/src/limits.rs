@@ -1,11 +1,13 @@
-//! The table `limits`.
+//! The tables `limits`: that of a deployment, and that of the exporter.
+
+use std::fmt::Display;
 
 use serde::Deserialize;
 use topology::{DeploymentKind, Limits};
 
 use crate::error::KeyError;
 
-/// The table `limits`.
+/// The table `limits` of a deployment.
 #[derive(Deserialize, Default)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -36,6 +38,60 @@ pub(crate) struct FileLimits {
     /// each while Rolecall runs. All others are added up under `other`.
     #[cfg_attr(test, schemars(example = 200, extend("x-default" = 512)))]
     label_values: Option<u32>,
+}
+
+/// The table `limits` outside of deployments.
+#[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FileConnectLimits {
+    /// New connections to servers per second, at most 100000. After a quiet time, half of this
+    /// number are opened at once.
+    #[cfg_attr(test, schemars(example = 5000))]
+    #[cfg_attr(test, schemars(extend("x-default" = ConnectLimits::DEFAULT.per_second)))]
+    connections_per_second: Option<u32>,
+    /// Attempts to connect to one host at the same time, at most 1024. Half of them are for nodes
+    /// to which no attempt was made before, a third for those whose last attempt had no reply.
+    #[cfg_attr(test, schemars(example = 100))]
+    #[cfg_attr(test, schemars(extend("x-default" = ConnectLimits::DEFAULT.per_host)))]
+    connections_per_host: Option<u32>,
+}
+
+/// Limits of new connections to servers, over all deployments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectLimits {
+    /// New connections per second.
+    pub per_second: u32,
+    /// Attempts to connect to one host at the same time.
+    pub per_host: u32,
+}
+
+impl ConnectLimits {
+    /// Default limits.
+    pub const DEFAULT: Self = ConnectLimits { per_second: 2000, per_host: 20 };
+
+    /// Largest limits that can be configured.
+    const LARGEST: Self = ConnectLimits { per_second: 100_000, per_host: 1024 };
+}
+
+impl FileConnectLimits {
+    pub(crate) fn build(self) -> Result<ConnectLimits, KeyError> {
+        let (default, largest) = (ConnectLimits::DEFAULT, ConnectLimits::LARGEST);
+        Ok(ConnectLimits {
+            per_second: limit(
+                "connections_per_second",
+                self.connections_per_second,
+                default.per_second,
+                largest.per_second,
+            )?,
+            per_host: limit(
+                "connections_per_host",
+                self.connections_per_host,
+                default.per_host,
+                largest.per_host,
+            )?,
+        })
+    }
 }
 
 impl FileLimits {
@@ -89,15 +145,16 @@ fn check_kind(
 }
 
 /// Returns the configured limit or the default.
-fn limit(
+fn limit<T: TryFrom<u32> + From<u8> + Ord + Copy + Display>(
     key: &str,
     configured: Option<u32>,
-    default: usize,
-    largest: usize,
-) -> Result<usize, KeyError> {
+    default: T,
+    largest: T,
+) -> Result<T, KeyError> {
     let Some(limit) = configured else { return Ok(default) };
-    let count = usize::try_from(limit).unwrap_or(usize::MAX);
-    if (1..=largest).contains(&count) {
+    if let Ok(count) = T::try_from(limit)
+        && (1.into()..=largest).contains(&count)
+    {
         return Ok(count);
     }
     Err(KeyError::at([key], format!("must be between 1 and {largest}, got {limit}")))

@@ -86,7 +86,7 @@ impl FileNode {
             self;
         let own = FileCredentials { username, password, password_file };
         let credentials = own.resolve("", &defaults.credentials)?;
-        let access = Access { credentials, tls: defaults.tls.clone() };
+        let access = Access { credentials, ..defaults.clone() };
         let endpoint =
             address::parse(&url, &access).map_err(|message| KeyError::at(["url"], message))?;
         let address = endpoint.to_string();

@@ -3,7 +3,7 @@
 use client::{Credentials, Tls, TlsSettings};
 use serde::Deserialize;
 
-use crate::access::Access;
+use crate::access::{Access, TlsProfiles};
 use crate::builder::DeploymentBuilder;
 use crate::discovery::{DiscoveryOptions, DiscoverySource, FileServer};
 use crate::error::{KeyError, missing_key};
@@ -48,7 +48,7 @@ impl SentinelOptions {
             add_sentinel(&mut builder, server, &self.access)
                 .map_err(|error| error.under(index).under("sentinels"))?;
         }
-        nodes.tls = node_tls(self.scheme, nodes.tls)?;
+        nodes.tls = node_tls(self.scheme, nodes.tls, &nodes.profiles)?;
         let source = DiscoverySource {
             master: self.master_name.unwrap_or_default(),
             masters,
@@ -102,10 +102,15 @@ fn add_sentinel(
 }
 
 /// Returns the TLS profile of the discovered nodes. `configured` is the table `tls`.
-fn node_tls(scheme: Option<Scheme>, configured: Option<Tls>) -> Result<Option<Tls>, KeyError> {
+fn node_tls(
+    scheme: Option<Scheme>,
+    configured: Option<Tls>,
+    profiles: &TlsProfiles,
+) -> Result<Option<Tls>, KeyError> {
     match (scheme, configured) {
         (Some(Scheme::Rediss), Some(tls)) => Ok(Some(tls)),
-        (Some(Scheme::Rediss), None) => Tls::new(&TlsSettings::default())
+        (Some(Scheme::Rediss), None) => profiles
+            .get(&TlsSettings::default())
             .map(Some)
             .map_err(|error| KeyError::at(["tls"], error.to_string())),
         (_, None) => Ok(None),
@@ -147,7 +152,7 @@ pub(crate) fn from_urls(
         scheme: None,
         discovery: DiscoveryOptions::default(),
     };
-    let nodes = Access { credentials: node_credentials, tls: None };
+    let nodes = Access { credentials: node_credentials, ..Access::default() };
     options.build(builder, nodes, None).map_err(|error| error.message)
 }
 

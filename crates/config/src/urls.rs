@@ -31,7 +31,7 @@ pub(crate) fn load(urls: &[String]) -> Result<DeploymentSettings, ConfigError> {
         Err("cannot mix URLs of nodes and Sentinels: list only Sentinels, they report the nodes"
             .to_owned())
     } else {
-        static_deployment(&urls, &Access { credentials, tls: None }, &passwords)
+        static_deployment(&urls, &Access { credentials, ..Access::default() }, &passwords)
     };
     settings.map_err(|message| ConfigError::new(location, message))
 }

@@ -106,7 +106,8 @@ async fn run(
     let mut stop = StopSignal::listen().context("cannot listen for signals")?;
     let mut hangup = ReloadSignal::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
-    let mut shared = PollerContext::new(clock, state.clone());
+    let shared = PollerContext::new(clock, state.clone());
+    let mut shared = shared.with_connect_limits(settings.connect_limits);
     if let Some(directory) = &arguments.record_rounds {
         shared.recorder = Some(RoundRecorder::start(directory, BUILD.version)?);
     }

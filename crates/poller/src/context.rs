@@ -2,36 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use client::{Command, Failure};
-use snapshot::Reason;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use client::{Address, Command, Failure};
+use config::ConnectLimits;
 
 use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
 use crate::computation::ComputeThreads;
-use crate::descriptors::{FileDescriptors, cause, descriptors, exhaustion};
+use crate::connect_limits::{ConnectLane, ConnectLimiter, ConnectPermit};
+use crate::descriptors::{DescriptorCount, cause};
 use crate::excess_registry::ExcessRegistry;
 use crate::process_registry::ProcessRegistry;
 use crate::round_recorder::RoundRecorder;
 use crate::state_store::StateStore;
-
-/// Limit of concurrent connection attempts in one lane, over all deployments.
-const MAX_CONNECTING: usize = 64;
-
-/// Duration from which on a failed connection attempt counts as hanging.
-const HANGING_AFTER: Duration = Duration::from_secs(1);
-
-/// File descriptors that are reserved for scrapes.
-const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Context that the polling tasks of all deployments share.
 #[derive(Debug, Clone)]
 pub struct PollerContext {
     /// Source of time.
     pub clock: Clock,
-    connect_permits: Arc<[Semaphore; ConnectLane::COUNT]>,
+    pub(crate) connect_limiter: Arc<ConnectLimiter>,
+    descriptors: Arc<DescriptorCount>,
     pub(crate) state: StateStore,
     /// Recorder of all rounds; `None` unless it is enabled.
     pub recorder: Option<RoundRecorder>,
@@ -42,38 +33,14 @@ pub struct PollerContext {
     commands_sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
-/// Queue in which a connection attempt waits for its permit.
-///
-/// Attempts that hang keep their permits for seconds. Attempts that are known to hang, or may hang,
-/// must not delay a healthy server that closed a connection.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum ConnectLane {
-    /// No attempt was made yet.
-    #[default]
-    New,
-    /// The last attempt succeeded or failed quickly.
-    Fast,
-    /// The last attempt hung.
-    Hanging,
-}
-
-impl ConnectLane {
-    const COUNT: usize = 3;
-
-    /// Returns the lane of the next attempt.
-    pub(crate) fn after(succeeded: bool, took: Duration) -> Self {
-        if succeeded || took < HANGING_AFTER { ConnectLane::Fast } else { ConnectLane::Hanging }
-    }
-}
-
 impl PollerContext {
-    /// Creates a context in which no command was sent yet, without a recorder.
+    /// Creates a context in which no command was sent yet, without a recorder, with the default
+    /// limits of new connections.
     pub fn new(clock: Clock, state: StateStore) -> Self {
-        let connect_permits =
-            Arc::new([(); ConnectLane::COUNT].map(|()| Semaphore::new(MAX_CONNECTING)));
         PollerContext {
             clock,
-            connect_permits,
+            connect_limiter: Arc::new(ConnectLimiter::new(clock, ConnectLimits::DEFAULT)),
+            descriptors: Arc::default(),
             state,
             recorder: None,
             blindness: Arc::default(),
@@ -84,48 +51,55 @@ impl PollerContext {
         }
     }
 
+    /// Sets the limits of new connections.
+    #[must_use]
+    pub fn with_connect_limits(self, limits: ConnectLimits) -> Self {
+        let connect_limiter = Arc::new(ConnectLimiter::new(self.clock, limits));
+        PollerContext { connect_limiter, ..self }
+    }
+
     /// Waits for the permit to open a connection. Drop it when the connection is open.
     ///
     /// # Errors
     /// Fails if too many file descriptors are open.
     pub(crate) async fn connect_permit(
         &self,
+        address: &Address,
         lane: ConnectLane,
-    ) -> Result<SemaphorePermit<'_>, Failure> {
-        let permit = self.connect_permits[lane as usize]
-            .acquire()
-            .await
-            .map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
-        // Without a free descriptor, the number of open ones is unknown.
-        exhaustion().map_or(Ok(()), Err)?;
-        let connecting = self
-            .connect_permits
-            .iter()
-            .map(|lane| (MAX_CONNECTING - lane.available_permits()) as u64)
-            .sum::<u64>();
-        if let Some(FileDescriptors { open, limit }) = descriptors()
-            && open + connecting + RESERVED_DESCRIPTORS > limit
-        {
-            let problem = format!(
-                "{open} of {limit} file descriptors are open, and {RESERVED_DESCRIPTORS} are \
-                 reserved for scrapes: raise the limit"
-            );
-            return Err(Failure::new(Reason::Local, problem));
-        }
+    ) -> Result<ConnectPermit, Failure> {
+        let permit = self.connect_limiter.permit(address, lane).await?;
+        self.check_descriptors()?;
         Ok(permit)
     }
 
     /// Waits for a permit, makes a connection attempt, and updates the lane of the next attempt.
     pub(crate) async fn connect<T>(
         &self,
+        address: &Address,
         lane: &mut ConnectLane,
         attempt: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let _permit = self.connect_permit(*lane).await?;
+        let permit = self.connect_limiter.permit(address, *lane).await?;
+        self.attempt(permit, lane, attempt).await
+    }
+
+    /// Makes a connection attempt with a permit, and updates the lane of the next attempt.
+    pub(crate) async fn attempt<T>(
+        &self,
+        permit: ConnectPermit,
+        lane: &mut ConnectLane,
+        attempt: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        self.check_descriptors()?;
         let started = self.clock.now();
         let outcome = attempt.await.map_err(cause);
+        permit.record_outcome(&outcome);
         *lane = ConnectLane::after(outcome.is_ok(), self.clock.now() - started);
         outcome
+    }
+
+    fn check_descriptors(&self) -> Result<(), Failure> {
+        self.descriptors.check(self.connect_limiter.connecting(), self.clock.now())
     }
 
     /// Returns true while the exporter is cut off from the nodes.

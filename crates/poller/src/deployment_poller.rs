@@ -20,14 +20,14 @@ use recording::Restored;
 use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use topology::{
     Availability, DeploymentTracker, DeploymentView, Node, NodeKind, PollOutcome, ReadRequest,
     Round, RoundResult, SentinelMessage,
 };
 use tracing::warn;
 
-use crate::blindness::{ContactReporter, DeploymentContact, NodeContact};
+use crate::blindness::{ContactReporter, DeploymentContact};
 use crate::computation::ComputeTimes;
 use crate::context::PollerContext;
 use crate::descriptors::exhaustion;
@@ -38,7 +38,9 @@ use crate::event_log;
 use crate::excess_registry::GroupNodes;
 use crate::name_resolver::NameResolver;
 use crate::node_handle::{NodeHandle, NodeResult};
-use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+use crate::node_messages::{PollRequest, SlotId, SlotReport, TaskReport};
+use crate::node_task::NodeTaskSettings;
+use crate::phases;
 use crate::process_registry::RegisteredProcesses;
 use crate::reconnect::{announces_return, linked_again};
 use crate::reverse_lookups::ReverseLookups;
@@ -70,8 +72,7 @@ struct DeploymentPoller {
     reverse_lookups: ReverseLookups,
     name_resolver: NameResolver,
     disk_monitor: DiskMonitor,
-    /// Contact with each node, by node index.
-    contacts: Vec<NodeContact>,
+    contact: DeploymentContact,
     contact_reporter: ContactReporter,
     processes: RegisteredProcesses,
     /// Start of the last round.
@@ -106,7 +107,7 @@ enum NodeSlot {
 /// Polls a deployment until the task is aborted, and publishes a view after each round.
 ///
 /// `sentinels` are the handles of its Sentinels, in the order of its nodes. `phase` is the offset
-/// of its rounds within the interval, which spreads the rounds of all deployments.
+/// of its rounds within the interval: all deployments share the phases, which spread their rounds.
 ///
 /// # Errors
 /// Fails if one of its tasks ends. This must stop the process.
@@ -130,8 +131,7 @@ pub async fn run(
     // The results of the checks are compared with the view, so it must exist before the first one.
     poller.checks.start(&poller.settings, &poller.context, phase, &mut poller.tasks);
     let interval = poller.settings.deployment.interval;
-    let mut ticks = interval_at(clock.next(phase, interval), interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut ticks = phases::ticks(clock, phase, interval);
     loop {
         let requested_at = poller.requested_round_at;
         let requested = async {
@@ -177,6 +177,7 @@ impl DeploymentPoller {
         let group_nodes = settings.group.as_ref().map(|group| context.excess.join(group));
         let sentinel_events =
             SentinelEvents::listen(&sentinels, settings.master(), &settings.deployment);
+        let window = settings.deployment.interval * 2 + settings.deadline;
         let mut poller = DeploymentPoller {
             slots: sentinels.into_iter().map(NodeSlot::Sentinel).collect(),
             tracker,
@@ -192,7 +193,7 @@ impl DeploymentPoller {
             reverse_lookups: ReverseLookups::default(),
             name_resolver,
             disk_monitor,
-            contacts: Vec::new(),
+            contact: DeploymentContact::new(window),
             contact_reporter,
             processes,
             last_round_at: None,
@@ -216,9 +217,7 @@ impl DeploymentPoller {
                 continue;
             }
             let new_slot = self.new_slot(&deployment.name, index, node);
-            if let Some(contact) = self.contacts.get_mut(index) {
-                *contact = NodeContact::default();
-            }
+            self.contact.reset(index);
             match self.slots.get_mut(index) {
                 Some(slot) => *slot = new_slot,
                 None => self.slots.push(new_slot),
@@ -469,21 +468,11 @@ impl DeploymentPoller {
         overloaded: bool,
         now: Duration,
     ) -> Option<Duration> {
-        self.contacts.resize_with(outcomes.len(), NodeContact::default);
-        for (contact, outcome) in self.contacts.iter_mut().zip(outcomes) {
-            // An overloaded exporter causes failures itself.
-            if !overloaded || matches!(outcome, PollOutcome::Answered(_)) {
-                contact.observe(outcome, now);
-            }
-        }
+        self.contact.observe(outcomes, overloaded, now);
         for index in &self.tracker.view().reported_down {
-            if let Some(contact) = self.contacts.get_mut(index.get()) {
-                contact.record_peer_report();
-            }
+            self.contact.record_peer_report(*index);
         }
-        let window = self.settings.deployment.interval * 2 + self.settings.deadline;
-        let nodes = self.contacts.clone();
-        self.contact_reporter.report(DeploymentContact { window, nodes }, now)
+        self.contact_reporter.report(&self.contact, now)
     }
 
     /// Waits for the next result of a task, and handles it.
@@ -521,9 +510,11 @@ impl DeploymentPoller {
         if handle.slot != slot {
             return;
         }
-        // Poll a newly discovered node, and an awaited one, without waiting for the next tick.
-        let is_new = self.settings.discovery.is_some() && handle.is_pending();
-        let is_back = handle.expects_return() && matches!(report, TaskReport::Connected);
+        // Poll a new node, and an awaited one, without waiting for the next tick. A configured node
+        // without a connection is no news.
+        let is_connected = matches!(report, TaskReport::Connected);
+        let is_new = handle.is_pending() && (is_connected || self.settings.discovery.is_some());
+        let is_back = handle.expects_return() && is_connected;
         handle.handle_report(report, at, deadline);
         if is_new || is_back {
             self.request_round();
@@ -543,7 +534,7 @@ impl DeploymentPoller {
                 }
                 // One message above the limit marks that the limit was exceeded.
                 if self.messages.len() <= MAX_MESSAGES {
-                    self.messages.push(message);
+                    self.messages.push(*message);
                 }
             }
             SentinelEvent::FirstPoll => {}

@@ -27,7 +27,8 @@ const MAX_AGE: Duration = Duration::from_secs(60);
 pub(crate) struct DiskMonitor {
     /// Last result of each node, by node index.
     last: Vec<Option<DiskReport>>,
-    reports: mpsc::Receiver<DiskReport>,
+    /// Reports are boxed: a channel has memory for 32 of them from the start.
+    reports: mpsc::Receiver<Box<DiskReport>>,
 }
 
 /// Result of one check.
@@ -85,19 +86,19 @@ impl DiskMonitor {
         let Some(report) = self.reports.recv().await else {
             return std::future::pending().await;
         };
-        self.last[report.node_index] = Some(report);
+        self.last[report.node_index] = Some(*report);
     }
 }
 
 impl DirectoryCheck {
-    async fn run(mut self, reports: mpsc::Sender<DiskReport>) {
+    async fn run(mut self, reports: mpsc::Sender<Box<DiskReport>>) {
         loop {
             let checked_at = self.context.clock.now();
             let outcome = free_space(Arc::clone(&self.directory)).await;
             self.log(&outcome);
             if let Ok(space) = outcome {
                 let report = DiskReport { node_index: self.node_index, checked_at, space };
-                if reports.send(report).await.is_err() {
+                if reports.send(Box::new(report)).await.is_err() {
                     // The deployment is gone, so this task is being aborted.
                     return std::future::pending().await;
                 }

@@ -13,7 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use topology::{EndpointCheckResult, EndpointKind, EndpointServer, OwnErrors};
 use tracing::{info, warn};
 
-use crate::context::{ConnectLane, PollerContext};
+use crate::connect_limits::{ConnectLane, ConnectPermit};
+use crate::context::PollerContext;
 use crate::descriptors::cause;
 use crate::logged_reasons::LoggedReasons;
 
@@ -55,7 +56,7 @@ pub(crate) struct FinishedCheck {
 pub(crate) struct EndpointChecker {
     settings: EndpointCheckSettings,
     context: PollerContext,
-    checks: mpsc::Sender<FinishedCheck>,
+    checks: mpsc::Sender<Box<FinishedCheck>>,
     /// Server process that replied to the last check.
     last_process: Option<CheckedProcess>,
     lane: ConnectLane,
@@ -73,7 +74,7 @@ impl EndpointChecker {
     pub(crate) fn new(
         settings: EndpointCheckSettings,
         context: PollerContext,
-        checks: mpsc::Sender<FinishedCheck>,
+        checks: mpsc::Sender<Box<FinishedCheck>>,
     ) -> Self {
         EndpointChecker {
             settings,
@@ -95,7 +96,7 @@ impl EndpointChecker {
             if matches!(check.result.outcome, Err(Reason::Auth | Reason::Noperm)) {
                 ticks.reset_after(self.settings.interval.max(REFUSED_INTERVAL));
             }
-            if self.checks.send(check).await.is_err() {
+            if self.checks.send(Box::new(check)).await.is_err() {
                 return;
             }
         }
@@ -104,7 +105,7 @@ impl EndpointChecker {
     async fn check(&mut self) -> FinishedCheck {
         let context = self.context.clone();
         let clock = context.clock;
-        let permit = context.connect_permit(self.lane).await;
+        let permit = context.connect_permit(&self.settings.endpoint.address, self.lane).await;
         let started = clock.now();
         let mut own_errors = OwnErrors::new();
         let outcome = match permit {
@@ -135,13 +136,15 @@ impl EndpointChecker {
     }
 
     /// Connects and reads INFO. Drops the permit when the connection is open.
-    async fn read_server<P>(
+    async fn read_server(
         &mut self,
-        permit: P,
+        permit: ConnectPermit,
         own_errors: &mut OwnErrors,
     ) -> Result<EndpointServer, Failure> {
         let opening = Connection::open_with_fred(&self.settings.endpoint, CONNECT_OPTIONS).await;
-        let mut connection = opening.map_err(cause)?;
+        let opening = opening.map_err(cause);
+        permit.record_outcome(&opening);
+        let mut connection = opening?;
         drop(permit);
         let replies = self.send(&mut connection, Command::new(&snapshot::INFO, None)).await?;
         let info = first(&replies)?;

@@ -16,8 +16,9 @@ const MAX_CHECKS: usize = 16;
 
 /// Endpoint checks of one deployment.
 pub(crate) struct EndpointChecks {
-    sender: mpsc::Sender<FinishedCheck>,
-    receiver: mpsc::Receiver<FinishedCheck>,
+    /// Checks are boxed: a channel has memory for 32 of them from the start.
+    sender: mpsc::Sender<Box<FinishedCheck>>,
+    receiver: mpsc::Receiver<Box<FinishedCheck>>,
     /// Results since the last round.
     results: Vec<EndpointCheckResult>,
     errors: Vec<CheckErrors>,
@@ -64,7 +65,7 @@ impl EndpointChecks {
     /// Waits for the next result, and stores it.
     pub(crate) async fn next(&mut self) {
         match self.receiver.recv().await {
-            Some(check) => self.add(check),
+            Some(check) => self.add(*check),
             None => std::future::pending().await,
         }
     }

@@ -1,6 +1,6 @@
 //! All polled deployments, each with its own task.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::context::PollerContext;
 use crate::deployment_poller;
+use crate::phases::phase;
 use crate::sentinels::SentinelRegistry;
 use crate::view_registry::{ViewPublisher, ViewRegistry};
 
@@ -90,7 +91,8 @@ impl Fleet {
         self.publisher.registry()
     }
 
-    /// Replaces the polled deployments. Their rounds are spread evenly over the interval.
+    /// Replaces the polled deployments. Their rounds are spread evenly over the phases of the
+    /// interval.
     ///
     /// A deployment whose settings did not change continues. One with new settings starts again,
     /// with the state that also survives a restart.
@@ -104,25 +106,29 @@ impl Fleet {
         let Expanded { deployments, complete, .. } = self.expand();
         self.sentinels.update(&[&deployments[..], &self.configured].concat());
         let mut changes = Changes::default();
-        let mut before = std::mem::take(&mut self.running);
+        let before = std::mem::take(&mut self.running);
+        let by_name =
+            |running: RunningDeployment| (running.settings.deployment.name.clone(), running);
+        let mut before: HashMap<_, _> = before.into_iter().map(by_name).collect();
         let count = u32::try_from(deployments.len()).unwrap_or(u32::MAX).max(1);
         let mut views = Vec::new();
         for (settings, position) in deployments.into_iter().zip(0..) {
             let name = &settings.deployment.name;
-            if let Some(same) = before.iter().position(|running| running.settings == settings) {
-                changes.kept += 1;
-                views.extend(self.publisher.registered(name));
-                self.running.push(before.swap_remove(same));
-                continue;
+            match before.remove(name) {
+                Some(running) if running.settings == settings => {
+                    changes.kept += 1;
+                    views.extend(self.publisher.registered(name));
+                    self.running.push(running);
+                    continue;
+                }
+                Some(changed) => {
+                    changes.stopped += 1;
+                    changed.task.abort();
+                }
+                None => {}
             }
             changes.started += 1;
-            if let Some(changed) =
-                before.iter().position(|running| running.settings.deployment.name == *name)
-            {
-                changes.stopped += 1;
-                before.swap_remove(changed).task.abort();
-            }
-            let phase = settings.deployment.interval * position / count;
+            let phase = phase(position, count, settings.deployment.interval);
             let (publish, view) =
                 ViewPublisher::channel(DeploymentView::empty(Arc::clone(&settings.deployment)));
             views.push(view);
@@ -136,7 +142,7 @@ impl Fleet {
             self.running.push(RunningDeployment { settings, task });
         }
         changes.stopped += before.len();
-        for running in &before {
+        for running in before.values() {
             running.task.abort();
         }
         self.publisher.replace(views, complete);
@@ -293,16 +299,16 @@ impl Fleet {
 
 /// Removes deployments with the name of an earlier one.
 fn without_duplicates(deployments: Vec<DeploymentSettings>) -> Vec<DeploymentSettings> {
-    let mut unique: Vec<DeploymentSettings> = Vec::with_capacity(deployments.len());
-    for settings in deployments {
+    let mut names = HashSet::new();
+    let mut is_unique = |settings: &DeploymentSettings| {
         let name = &settings.deployment.name;
-        if unique.iter().any(|other| other.deployment.name == *name) {
+        let is_unique = names.insert(name.clone());
+        if !is_unique {
             warn!(deployment = name, "duplicate deployment name, ignoring the second master");
-        } else {
-            unique.push(settings);
         }
-    }
-    unique
+        is_unique
+    };
+    deployments.into_iter().filter(|settings| is_unique(settings)).collect()
 }
 
 /// Marks the Sentinels that the deployment shows.

@@ -3,6 +3,7 @@
 //! Running the deployments:
 //! - `fleet.rs`: [`Fleet`] starts and stops the deployments, also on a reload.
 //! - `deployment_poller.rs`: [`run`] polls one deployment round by round.
+//! - `phases.rs`: the instants at which rounds start.
 //! - `view_registry.rs`: [`ViewRegistry`] gives access to the last view of each deployment.
 //! - `state_store.rs`: [`StateStore`] keeps tracker state across restarts.
 //! - `state_lock.rs`: locks the state file against a second exporter.
@@ -12,6 +13,8 @@
 //! Polling one node:
 //! - `node_handle.rs`: the handle that a deployment has for each node.
 //! - `node_task.rs`: the task that owns the connection to a node.
+//! - `node_messages.rs`: the messages between the two.
+//! - `connect_wait.rs`: the wait for the permit to connect.
 //! - `proxy_probe.rs`: recognises a proxy that closes connections on INFO.
 //! - `logged_reasons.rs`: logs each reason of failed attempts once.
 //! - `own_errors.rs`: counts the errors that this exporter causes.
@@ -26,18 +29,21 @@
 //! - `disk_monitor.rs`: free space of local data directories.
 //!
 //! Shared by all deployments:
-//! - `context.rs`: [`PollerContext`] limits concurrent connection attempts and counts commands.
+//! - `context.rs`: [`PollerContext`] holds them together and counts commands.
+//! - `connect_limits.rs`: limits of new connections, in total and to one host.
 //! - `computation.rs`: keeps long computations off the threads of the runtime.
 //! - `process_registry.rs`: recognises processes that are nodes of several deployments.
 //! - `excess_registry.rs`: limits connections to one address, over all deployments.
 //! - `episode.rs`: logs slow rounds and exceeded limits once per episode.
-//! - `blindness.rs`: detects that the exporter itself is cut off.
+//! - `blindness/`: detects that the exporter itself is cut off.
 //! - `clock.rs`: [`Clock`] is the only source of time.
 //! - `descriptors.rs`: file descriptors of this process.
 
 mod blindness;
 mod clock;
 mod computation;
+mod connect_limits;
+mod connect_wait;
 mod context;
 mod deployment_poller;
 mod descriptors;
@@ -51,8 +57,10 @@ mod fleet;
 mod logged_reasons;
 mod name_resolver;
 mod node_handle;
+mod node_messages;
 mod node_task;
 mod own_errors;
+mod phases;
 mod poll_plan;
 mod process_registry;
 mod proxy_probe;
@@ -62,6 +70,8 @@ mod round_recorder;
 mod sentinels;
 mod state_lock;
 mod state_store;
+#[cfg(test)]
+mod task_sizes;
 mod view_registry;
 
 pub use clock::Clock;

@@ -40,7 +40,8 @@ struct FoundAddresses {
 #[derive(Debug)]
 pub(crate) struct NameResolver {
     names: Vec<ResolvedName>,
-    results: mpsc::Receiver<LookupResult>,
+    /// Results are boxed: a channel has memory for 32 of them from the start.
+    results: mpsc::Receiver<Box<LookupResult>>,
     /// Copy of `names` for the rounds; empty until each name was looked up once.
     published: Arc<[ResolvedName]>,
 }
@@ -101,9 +102,10 @@ impl NameResolver {
 
     /// Waits for the next lookup. Returns true if the addresses changed.
     pub(crate) async fn next(&mut self) -> bool {
-        let Some(LookupResult { index, found }) = self.results.recv().await else {
+        let Some(result) = self.results.recv().await else {
             return std::future::pending().await;
         };
+        let LookupResult { index, found } = *result;
         let FoundAddresses { addresses, excess } = found;
         let name = &mut self.names[index];
         name.lookups += 1;
@@ -143,12 +145,12 @@ impl FoundAddresses {
 
 impl NameLookup {
     /// Looks the name up periodically until the task is aborted.
-    async fn run(mut self, results: mpsc::Sender<LookupResult>) {
+    async fn run(mut self, results: mpsc::Sender<Box<LookupResult>>) {
         loop {
             let outcome = self.look_up().await;
             self.log(&outcome);
             let found = outcome.unwrap_or_default();
-            if results.send(LookupResult { index: self.index, found }).await.is_err() {
+            if results.send(Box::new(LookupResult { index: self.index, found })).await.is_err() {
                 // The deployment is gone, so this task is being aborted.
                 return std::future::pending().await;
             }

@@ -12,7 +12,8 @@ use topology::{FailedContact, Monotonic, NodeReply, PollOutcome};
 
 use crate::clock::Clock;
 use crate::context::PollerContext;
-use crate::node_task::{NodeTask, NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+use crate::node_messages::{PollRequest, SlotId, SlotReport, TaskReport};
+use crate::node_task::{NodeTask, NodeTaskSettings};
 use crate::reconnect::ReturnSigns;
 
 /// Limit of the text of a failure, in characters.
@@ -251,8 +252,8 @@ impl NodeHandle {
     }
 }
 
-impl From<Failure> for PollFailure {
-    fn from(failure: Failure) -> Self {
+impl From<Box<Failure>> for PollFailure {
+    fn from(failure: Box<Failure>) -> Self {
         let detail: String = failure.detail.chars().take(MAX_DETAIL).collect();
         PollFailure { reason: failure.reason, detail: detail.into() }
     }

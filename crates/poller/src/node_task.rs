@@ -2,22 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
-use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Command, ConnectOptions, Connection, Endpoint, Failure, Replies};
 use config::Cadences;
 use snapshot::{OptionalCommand, Reason};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::task::yield_now;
 use topology::NodeReply;
 use tracing::{debug, info, warn};
 
 use crate::computation::is_large;
-use crate::context::{ConnectLane, PollerContext};
+use crate::connect_limits::ConnectLane;
+use crate::connect_wait::{LastContact, wait_for_permit, waiting};
+use crate::context::PollerContext;
 use crate::excess_registry::{ConnectionPlace, RefusedNode};
 use crate::logged_reasons::LoggedReasons;
-use crate::poll_plan::{MasterNames, ParsedReplies, PollCommand, PollPlan};
+use crate::node_messages::{PollRequest, SlotId, SlotReport, TaskReport};
+use crate::poll_plan::{ParsedReplies, PollCommand, PollPlan};
 use crate::proxy_probe::ProxyProbe;
 use crate::reconnect::{ReconnectDelays, ReturnSigns};
 
@@ -32,21 +34,6 @@ const REPLACED_AT_ONCE: u32 = 3;
 /// Limit of the batches that follow the first one of a poll. Each reads what the replies to the
 /// previous batch made necessary.
 const MAX_FOLLOW_UP_BATCHES: usize = 2;
-
-/// Request for one poll. The task reads these data in addition to what its cadences require.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct PollRequest {
-    /// Requests the command statistics, regardless of their cadence.
-    pub(crate) command_stats: bool,
-    /// Requests the cluster map.
-    pub(crate) cluster_map: bool,
-    /// Requests the client list, unless it was read recently or there are too many clients.
-    pub(crate) client_list: bool,
-    /// Masters to read from a Sentinel; `None` for a data node.
-    pub(crate) masters: Option<MasterNames>,
-    /// Those masters to read regardless of the cadence, because a Sentinel event concerns them.
-    pub(crate) urgent_masters: Vec<Arc<str>>,
-}
 
 /// Settings of the polling task of one node.
 #[derive(Debug, Clone)]
@@ -71,37 +58,6 @@ pub(crate) struct NodeTaskSettings {
     pub(crate) assumed_config: BTreeMap<String, String>,
 }
 
-/// Identity of the node at a node index. A late report of a previous node at the same index has
-/// another generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SlotId {
-    pub(crate) index: usize,
-    pub(crate) generation: u64,
-}
-
-/// Report of the polling task of one node.
-pub(crate) struct SlotReport {
-    pub(crate) slot: SlotId,
-    /// Time of the report.
-    pub(crate) at: Instant,
-    pub(crate) report: TaskReport,
-}
-
-/// Content of a report.
-pub(crate) enum TaskReport {
-    /// The connection is open.
-    Connected,
-    /// The node replied.
-    Replied(Box<NodeReply>),
-    /// The server refused INFO, but the connection stays open.
-    InfoRefused(Failure),
-    /// The connection was lost, and another attempt follows. This does not prove that the server is
-    /// down.
-    ConnectionLost(Failure),
-    /// An attempt failed. The next one follows after a delay.
-    AttemptFailed(Failure),
-}
-
 /// Polling task of one node.
 pub(crate) struct NodeTask {
     settings: NodeTaskSettings,
@@ -111,6 +67,8 @@ pub(crate) struct NodeTask {
     plan: PollPlan,
     delays: ReconnectDelays,
     lane: ConnectLane,
+    /// Last evidence about the node while there is no connection.
+    contact: LastContact,
     proxy_probe: ProxyProbe,
     /// True if the node replied since the last failed attempt to connect.
     tolerates_close: bool,
@@ -156,6 +114,7 @@ impl NodeTask {
             context,
             plan,
             lane: ConnectLane::default(),
+            contact: LastContact::default(),
             proxy_probe: ProxyProbe::default(),
             tolerates_close: false,
             replaced_at_once: 0,
@@ -174,7 +133,8 @@ impl NodeTask {
 
     /// Handles one connection, from the attempt to its end.
     async fn connect_and_serve(&mut self) -> Result<(), ChannelClosed> {
-        let connection = match self.connect().await {
+        // Connecting is rare and needs much memory, so it is not part of the task.
+        let connection = match Box::pin(self.connect()).await {
             Ok(connection) => connection,
             // A master that is demoted closes all its connections, even one that is being set up.
             // A single close is therefore no evidence of a problem.
@@ -205,7 +165,8 @@ impl NodeTask {
         let mut replied = false;
         let failure = self.serve(connection, &mut replied).await?;
         self.plan.disconnected();
-        let failure = self.proxy_probe.explain_loss(failure, &self.settings.endpoint).await;
+        let explained = self.proxy_probe.explain_loss(failure, &self.settings.endpoint);
+        let failure = Box::pin(explained).await;
         if replied {
             self.delays.reset();
         }
@@ -234,12 +195,20 @@ impl NodeTask {
         let options = ConnectOptions::new(CONNECT_LIMIT);
         // A close that is tolerated needs no cause. The next attempt follows sooner without it.
         let options = if self.tolerates_close { options.without_probe() } else { options };
+        let report = async {
+            let failure = waiting(&self.context.connect_limiter);
+            // The next report notices a closed channel.
+            let _ = self.report(TaskReport::AttemptFailed(failure.into())).await;
+        };
+        let limiter = &self.context.connect_limiter;
+        let permit =
+            wait_for_permit(limiter, &endpoint.address, self.lane, self.contact, report).await?;
         let connection = if self.settings.is_sentinel {
             let attempt = Connection::open_with_fred(endpoint, options);
-            self.context.connect(&mut self.lane, attempt).await
+            self.context.attempt(permit, &mut self.lane, attempt).await
         } else {
             let attempt = Connection::open(endpoint, options);
-            self.context.connect(&mut self.lane, attempt).await
+            self.context.attempt(permit, &mut self.lane, attempt).await
         };
         let connection = connection?;
         // Many names may lead to one address.
@@ -285,8 +254,8 @@ impl NodeTask {
             }
             self.plan.set_cluster_map_requested(request.cluster_map);
             self.plan.set_client_list_requested(request.client_list);
-            if let Some(masters) = &request.masters {
-                self.plan.request_masters(masters, &request.urgent_masters);
+            if let Some(sentinel) = &request.sentinel {
+                self.plan.request_masters(&sentinel.masters, &sentinel.urgent_masters);
             }
             match self.poll(&mut connection).await {
                 Ok(PolledReply { reply, failure }) => {
@@ -305,7 +274,7 @@ impl NodeTask {
                 // A script blocks the server until it ends. The connection is still good.
                 Err(failure) if failure.reason == Reason::Busy => {
                     self.log_failure(&failure);
-                    self.report(TaskReport::InfoRefused(failure)).await?;
+                    self.report(TaskReport::InfoRefused(failure.into())).await?;
                 }
                 Err(failure) => return Ok(failure),
             }
@@ -321,7 +290,7 @@ impl NodeTask {
         let started = clock.now();
         let commands = self.plan.first_batch(started);
         self.plan.record_sending(started);
-        let replies = self.send(connection, &commands).await?;
+        let (replies, mut duration) = self.send(connection, &commands).await?;
         let (parsed, _) = self
             .context
             .compute_threads
@@ -331,16 +300,15 @@ impl NodeTask {
             .await;
         drop(replies);
         let mut parsed = parsed?;
-        let failure = self.send_follow_ups(connection, &mut parsed).await.err();
+        let failure = self.send_follow_ups(connection, &mut parsed, &mut duration).await.err();
         self.log_replies(&parsed);
         let ParsedReplies { snapshot, own_errors, commands_read, clients, .. } = parsed;
         let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
-        let (duration, at) = (clock.now() - started, clock.wall());
         let reply = NodeReply {
             snapshot: snapshot.into(),
             requested: Some(topology::Monotonic::from_start(clock.elapsed(started))),
             duration,
-            at,
+            at: clock.wall(),
             certificate_expiry,
             peer,
             own_errors,
@@ -350,11 +318,13 @@ impl NodeTask {
         Ok(PolledReply { reply, failure })
     }
 
-    /// Sends the batches that follow the first one, and adds their replies to `parsed`.
+    /// Sends the batches that follow the first one, and adds their replies to `parsed` and the time
+    /// to them to `duration`.
     async fn send_follow_ups(
         &mut self,
         connection: &mut Connection,
         parsed: &mut ParsedReplies,
+        duration: &mut Duration,
     ) -> Result<(), Failure> {
         let clock = self.context.clock;
         for _ in 0..MAX_FOLLOW_UP_BATCHES {
@@ -364,7 +334,8 @@ impl NodeTask {
                 break;
             }
             self.plan.record_sending(started);
-            let replies = self.send(connection, &commands).await?;
+            let (replies, took) = self.send(connection, &commands).await?;
+            *duration += took;
             self.context
                 .compute_threads
                 .run(clock, is_large(&replies), || {
@@ -376,25 +347,36 @@ impl NodeTask {
         Ok(())
     }
 
+    /// Sends one batch. Returns the replies and the time from the sending to them.
     async fn send(
         &self,
         connection: &mut Connection,
         batch: &[PollCommand],
-    ) -> Result<Replies, Failure> {
+    ) -> Result<(Replies, Duration), Failure> {
         let commands: Vec<Command> = batch.iter().map(PollCommand::command).collect();
         self.context.count_commands(&commands);
-        connection.run(&commands).await
+        let clock = self.context.clock;
+        let sent = clock.now();
+        let replies = connection.run(&commands).await?;
+        let took = clock.now() - sent;
+        // Many nodes reply at the same time. All their replies are received before one is parsed,
+        // so that the measured time does not include the parsing of others.
+        yield_now().await;
+        Ok((replies, took))
     }
 
     async fn report_lost(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
         let NodeTaskSettings { deployment, node, .. } = &self.settings;
         debug!(deployment, node, %failure, "connection lost");
-        self.report(TaskReport::ConnectionLost(failure)).await
+        let at = self.context.clock.now();
+        self.contact = LastContact::Lost { at, is_silent: failure.reason.is_silent() };
+        self.report(TaskReport::ConnectionLost(failure.into())).await
     }
 
     async fn report_failed(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
         self.log_failure(&failure);
-        self.report(TaskReport::AttemptFailed(failure)).await?;
+        self.contact = LastContact::Attempted;
+        self.report(TaskReport::AttemptFailed(failure.into())).await?;
         self.wait().await;
         Ok(())
     }

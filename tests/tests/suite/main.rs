@@ -15,6 +15,7 @@ mod durability;
 mod endpoints;
 mod exposition;
 mod files;
+mod fleets;
 mod full_resyncs;
 mod hanging_nodes;
 mod hanging_writes;

@@ -112,10 +112,10 @@ fn default(key: &Key) -> String {
 
 fn write_variables(document: &mut String, tables: &[Table]) {
     let _ = writeln!(document, "| Variable | Key |\n| --- | --- |");
-    for (table, prefix) in [("file", ""), ("web", "web."), ("metrics", "metrics."), ("log", "log.")]
-    {
-        for key in find(tables, table).keys.iter().filter(|key| !key.is_table()) {
-            let path = format!("{prefix}{}", key.name);
+    for table in tables {
+        let Some(table_path) = table.path_in_file() else { continue };
+        for key in table.keys.iter().filter(|key| !key.is_table()) {
+            let path = [table_path, &[key.name]].concat().join(".");
             let variable = path.replace('.', "__").to_uppercase();
             let _ = writeln!(document, "| `ROLECALL_{variable}` | `{path}` |");
         }

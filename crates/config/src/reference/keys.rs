@@ -11,7 +11,7 @@ use crate::discovery::ServerTable;
 use crate::endpoints::{EndpointTable, FileEndpoints};
 use crate::expect::FileExpect;
 use crate::file::{ConfigFile, FileLog, FileMetrics, FileWeb};
-use crate::limits::FileLimits;
+use crate::limits::{FileConnectLimits, FileLimits};
 use crate::nodes::FileNode;
 use crate::reference::schema::fields;
 use crate::timing::FileCadence;
@@ -47,6 +47,7 @@ pub(super) fn tables() -> Vec<Table> {
         Table::of::<FileWeb>("web", &KINDS),
         Table::of::<FileMetrics>("metrics", &KINDS),
         Table::of::<FileLog>("log", &KINDS),
+        Table::of::<FileConnectLimits>("connect_limits", &KINDS),
         Table::of::<FileDeployment>("deployment", &KINDS),
         Table::of::<FileNode>("nodes", &["static"]),
         Table::of::<ServerTable>("server", discovered),
@@ -94,6 +95,18 @@ impl Table {
             .iter()
             .find(|key| key.name == name)
             .unwrap_or_else(|| panic!("no key {name} in {}", self.name))
+    }
+
+    /// Returns the path to the table from the root of the file; `None` for a table in deployments.
+    pub(super) fn path_in_file(&self) -> Option<&'static [&'static str]> {
+        match self.name {
+            "file" => Some(&[]),
+            "web" => Some(&["web"]),
+            "metrics" => Some(&["metrics"]),
+            "log" => Some(&["log"]),
+            "connect_limits" => Some(&["limits"]),
+            _ => None,
+        }
     }
 
     pub(super) fn is_valid_in(&self, kind: &str) -> bool {

@@ -218,9 +218,8 @@ fn file_with_example(table: &Table, key: &Key, kind: &str) -> String {
     let mut deployment = minimal_deployment(kind);
     let mut file = json!({});
     let example = key.example().expect("an example").clone();
-    if ["file", "web", "metrics", "log"].contains(&table.name) {
-        let path = if table.name == "file" { vec![] } else { vec![table.name] };
-        table_at(&mut file, &path).insert(key.name.to_owned(), example);
+    if let Some(path) = table.path_in_file() {
+        table_at(&mut file, path).insert(key.name.to_owned(), example);
     } else {
         let path = path_in_deployment(table.name, kind);
         let entry = table_at(&mut deployment, &path);
@@ -286,16 +285,15 @@ fn documented_defaults_are_the_effective_ones() {
         let with_tls = load_effective(&files, &deployment_with_tls(kind));
         for table in tables() {
             let file = if table.name == "tls" { &with_tls } else { &without_tls };
-            let table_value = match table.name {
-                "file" => Some(file),
-                "web" | "metrics" | "log" => file.get(table.name),
-                _ if table.is_valid_in(kind) => {
+            let pointer = match table.path_in_file() {
+                Some(path) => [&[""], path].concat().join("/"),
+                None if table.is_valid_in(kind) => {
                     let path = path_in_deployment(table.name, kind);
-                    let pointer = [&["/deployment/0"], &path[..]].concat().join("/");
-                    file.pointer(&pointer)
+                    [&["/deployment/0"], &path[..]].concat().join("/")
                 }
-                _ => continue,
+                None => continue,
             };
+            let table_value = file.pointer(&pointer);
             for key in table.keys.iter().filter(|key| key.kinds.contains(&kind)) {
                 if table.name == "deployment" && minimal.get(key.name).is_some() {
                     continue;

@@ -16,7 +16,7 @@ const MAX_WAITING_TEXT: usize = 4096;
 #[derive(Debug)]
 pub(crate) enum SentinelEvent {
     /// The Sentinel published a message.
-    Message(SentinelMessage),
+    Message(Box<SentinelMessage>),
     /// The first poll of the Sentinel ended.
     FirstPoll,
 }
@@ -70,12 +70,12 @@ impl PubSubMessage {
     pub(super) fn event_for(&self, listener: &EventListener) -> Option<SentinelEvent> {
         let concerned = self.master().map_or(listener.shown, |name| name == listener.master);
         concerned.then(|| {
-            SentinelEvent::Message(SentinelMessage {
+            SentinelEvent::Message(Box::new(SentinelMessage {
                 at: self.at,
                 sentinel: listener.label.clone(),
                 channel: sanitized(&self.channel),
                 payload: sanitized(&self.payload),
-            })
+            }))
         })
     }
 }

@@ -9,7 +9,8 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::events::PubSubMessage;
-use crate::context::{ConnectLane, PollerContext};
+use crate::connect_limits::ConnectLane;
+use crate::context::PollerContext;
 use crate::logged_reasons::LoggedReasons;
 use crate::node_task::CONNECT_LIMIT;
 use crate::reconnect::backoff;
@@ -33,7 +34,7 @@ pub(super) async fn run(
     let mut lane = ConnectLane::default();
     loop {
         let attempt = Subscription::open(&endpoint, CONNECT_LIMIT);
-        let failure = match context.connect(&mut lane, attempt).await {
+        let failure = match context.connect(&endpoint.address, &mut lane, attempt).await {
             Ok(subscription) => {
                 if logged.clear() {
                     info!(sentinel = %endpoint, "subscribed to Sentinel events");

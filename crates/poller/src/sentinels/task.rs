@@ -17,7 +17,8 @@ use super::handle::{SentinelRequests, SentinelState};
 use super::subscriber;
 use crate::context::PollerContext;
 use crate::node_handle::{NodeHandle, NodeResult};
-use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+use crate::node_messages::{PollRequest, SentinelRequest, SlotId, SlotReport, TaskReport};
+use crate::node_task::NodeTaskSettings;
 use crate::own_errors;
 use crate::poll_plan::MasterNames;
 
@@ -176,8 +177,10 @@ impl SentinelTask {
             schedule.node.add_sign();
         }
         let polled = schedule.node.poll(PollRequest {
-            masters: Some(Arc::clone(&self.settings.borrow().masters)),
-            urgent_masters: schedule.urgent_masters.iter().cloned().collect(),
+            sentinel: Some(Box::new(SentinelRequest {
+                masters: Arc::clone(&self.settings.borrow().masters),
+                urgent_masters: schedule.urgent_masters.iter().cloned().collect(),
+            })),
             ..PollRequest::default()
         });
         if polled {

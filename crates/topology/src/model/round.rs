@@ -174,7 +174,7 @@ pub struct NodeReply {
     pub snapshot: Arc<NodeSnapshot>,
     /// Monotonic time of the request; `None` if it is unknown.
     pub requested: Option<Monotonic>,
-    /// Time from the request to the end of the reply.
+    /// Time from the request to the end of the reply, without computations of Rolecall.
     pub duration: Duration,
     /// Wall time at which the reply was complete.
     pub at: SystemTime,

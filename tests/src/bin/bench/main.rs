@@ -1,16 +1,20 @@
 //! Benchmark of the cost of monitoring. Compares Rolecall with redis_exporter 1.45.0 and with a
 //! poller of bare sockets, on the same servers in one run. Started by `tests/bench.sh`.
 //!
-//! `bench fold` measures only the evaluation of rounds, `bench pages` only the web pages.
+//! `bench fleets` measures only fleets of fake servers, `bench quick` only the small ones of them,
+//! `bench fold` only the evaluation of rounds, `bench pages` only the web pages.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
+
+mod fleets;
+mod measure;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +25,9 @@ use topology::{
     PollOutcome, ReadRequest, Round,
 };
 
-use tests::{Daemon, Redis, RedisExporter, Stopwatch, eventually, pause};
+use tests::{Daemon, Redis, RedisExporter, Stopwatch, eventually, pause, resident_kilobytes};
+
+use crate::measure::{cpu_seconds, median_scrape};
 
 /// Number of servers. With more nodes than servers, several nodes share a server.
 const SERVERS: usize = 10;
@@ -88,12 +94,29 @@ const WARM_UP_COMMANDS: [&str; 50] = [
     "BITCOUNT s",
 ];
 
-fn main() {
-    match std::env::args().nth(1).as_deref() {
-        Some("fold") => return evaluation(),
-        Some("pages") => return pages(),
-        _ => {}
-    }
+fn main() -> ExitCode {
+    let hold = match std::env::args().nth(1).as_deref() {
+        Some("fold") => {
+            evaluation();
+            true
+        }
+        Some("pages") => {
+            pages();
+            true
+        }
+        Some("quick") => fleets::measure(true),
+        Some("fleets") => fleets::measure(false),
+        _ => {
+            real_servers();
+            fleets::measure(false)
+        }
+    };
+    // Without this, a limit that is exceeded would go unnoticed.
+    if hold { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Compares the cost with that of redis_exporter on real servers, and measures pages.
+fn real_servers() {
     let servers: Vec<_> = (0..SERVERS).map(|_| Redis::start(&["--appendonly", "yes"])).collect();
     for server in &servers {
         for command in WARM_UP_COMMANDS {
@@ -363,7 +386,7 @@ fn rolecall(servers: &[Redis], nodes: usize) -> String {
     // Send requests to the daemon only after the processor time was read.
     let (cpu, busy) = (cpu_seconds(daemon.id()) - cpu, server_micros(servers) - busy);
     let rounds = polls() - before;
-    let resident = resident_megabytes(daemon.id());
+    let resident = resident_kilobytes(daemon.id()) as f64 / 1e3;
     let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(daemon.port, encoding));
     let text = daemon.get("/metrics", "").text;
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
@@ -424,7 +447,7 @@ fn redis_exporter(server: &Redis) -> String {
          | {:.2} |",
         cpu * 1e6 / f64::from(SCRAPES),
         busy / f64::from(SCRAPES),
-        resident_megabytes(exporter.id()),
+        resident_kilobytes(exporter.id()) as f64 / 1e3,
         text.len() as f64 / 1e6
     )
 }
@@ -491,39 +514,6 @@ fn responseed(snapshot: &Arc<NodeSnapshot>) -> PollOutcome {
     ))
 }
 
-/// Returns the median duration of nine scrapes, from the request to the last byte, in milliseconds.
-fn median_scrape(port: u16, encoding: &str) -> f64 {
-    let mut times: Vec<_> = (0..9)
-        .map(|_| {
-            let begun = Stopwatch::start();
-            let mut response = ureq::get(format!("http://127.0.0.1:{port}/metrics"))
-                .header("Accept-Encoding", encoding)
-                .call()
-                .expect("no response");
-            // Do not decompress, since the exporter does not either.
-            let mut bytes = response.body_mut().with_config().limit(1 << 30).reader();
-            std::io::copy(&mut bytes, &mut std::io::sink()).expect("cannot read the response");
-            begun.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// Returns the processor time of all threads of a process, user and system, in seconds.
-fn cpu_seconds(process: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/schedstat")).ok();
-    let threads =
-        std::fs::read_dir(format!("/proc/{process}/task")).expect("cannot list the threads");
-    let of = |text: String| text.split(' ').next()?.parse::<f64>().ok();
-    let sum: f64 = threads
-        .filter_map(|thread| {
-            of(std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?)
-        })
-        .sum();
-    sum.max(stat.and_then(of).unwrap_or_default()) / 1e9
-}
-
 /// Returns the time that the servers spent in commands, in microseconds.
 fn server_micros(servers: &[Redis]) -> f64 {
     let of = |server: &Redis| {
@@ -533,13 +523,4 @@ fn server_micros(servers: &[Redis]) -> f64 {
         text.lines().filter_map(micros).sum::<f64>()
     };
     servers.iter().map(of).sum()
-}
-
-fn resident_megabytes(process: u32) -> f64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{process}/status")).expect("cannot read the status");
-    let kilobytes = status.lines().find_map(|line| {
-        line.strip_prefix("VmRSS:")?.trim().split(' ').next()?.parse::<f64>().ok()
-    });
-    kilobytes.expect("VmRSS is missing") / 1e3
 }
