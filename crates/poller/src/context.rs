@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use client::{Command, Failure};
-use snapshot::Reason;
+use snapshot::{Layouts, Reason};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::blindness::BlindnessDetector;
@@ -39,6 +39,8 @@ pub struct PollerContext {
     pub(crate) processes: ProcessRegistry,
     pub(crate) compute_threads: ComputeThreads,
     pub(crate) excess: ExcessRegistry,
+    /// Layouts of INFO and CLUSTER INFO, which nodes share.
+    pub(crate) layouts: Layouts,
     commands_sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
@@ -80,6 +82,7 @@ impl PollerContext {
             processes: ProcessRegistry::default(),
             compute_threads: ComputeThreads::default(),
             excess: ExcessRegistry::default(),
+            layouts: Layouts::default(),
             commands_sent: Arc::default(),
         }
     }
