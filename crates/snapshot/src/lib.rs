@@ -12,6 +12,7 @@ mod cluster;
 mod commands;
 mod config;
 mod errors;
+mod field_reader;
 mod fields;
 mod identity;
 mod key_values;
@@ -37,6 +38,7 @@ pub use cluster::{ClusterMap, ClusterNode, OpenSlot, Shard, ShardNode, SlotDirec
 pub use commands::{CommandStat, CommandStats};
 pub use config::{CONFIG_PARAMETERS, Config, OutputBufferLimit};
 pub use errors::ErrorStats;
+pub use field_reader::FieldReader;
 pub use fields::Fields;
 pub use identity::Identity;
 pub use keyspace::Database;
