@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use client::{Address, Command, Failure};
 use config::ConnectLimits;
+use snapshot::Layouts;
 
 use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
@@ -30,6 +31,8 @@ pub struct PollerContext {
     pub(crate) processes: ProcessRegistry,
     pub(crate) compute_threads: ComputeThreads,
     pub(crate) excess: ExcessRegistry,
+    /// Layouts of INFO and CLUSTER INFO, which nodes share.
+    pub(crate) layouts: Layouts,
     commands_sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
@@ -47,6 +50,7 @@ impl PollerContext {
             processes: ProcessRegistry::default(),
             compute_threads: ComputeThreads::default(),
             excess: ExcessRegistry::default(),
+            layouts: Layouts::default(),
             commands_sent: Arc::default(),
         }
     }

@@ -105,6 +105,7 @@ impl NodeTask {
             settings.interval,
             settings.skipped.clone(),
             &settings.assumed_config,
+            &context.layouts,
         );
         NodeTask {
             settings,

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use snapshot::{
-    CONFIG_PARAMETERS, ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, Fields,
-    MasterReport, NodeSnapshot, Quorum, Reply, SentinelEntry, SentinelReport, ServerError, SlowLog,
+    CONFIG_PARAMETERS, ClusterMap, CommandLatency, CommandStats, Config, ErrorStats,
+    ExpectedLayout, Fields, MasterReport, NodeSnapshot, Quorum, Reply, SentinelEntry,
+    SentinelReport, ServerError, SlowLog,
 };
 
 use crate::patch;
@@ -128,12 +129,10 @@ fn error_table(snapshot: &NodeSnapshot) -> Value {
 
 /// Returns the values of the names that have several lines: modules, for example.
 fn repeated(fields: &Fields) -> BTreeMap<&str, Vec<&str>> {
-    let is_first =
-        |name, value: &str| fields.get(name).is_some_and(|first| first.as_ptr() == value.as_ptr());
+    let names = fields.repeated_names();
     let mut repeated: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, value) in fields.lines().filter(|(name, value)| !is_first(name, value)) {
-        let first = fields.get(name).into_iter();
-        repeated.entry(name).or_insert_with(|| first.collect()).push(value);
+    for (name, value) in fields.lines().filter(|(name, _)| names.contains(name)) {
+        repeated.entry(name).or_default().push(value);
     }
     repeated
 }
@@ -190,6 +189,7 @@ pub(crate) struct StateReader {
     parts: Map<String, Value>,
     /// The last state. Parts that did not change are shared.
     state: NodeState,
+    info_layout: ExpectedLayout,
 }
 
 impl StateReader {
@@ -197,12 +197,12 @@ impl StateReader {
     pub(crate) fn apply(&mut self, patch: Map<String, Value>) -> Result<NodeState, Problem> {
         let changed: Vec<String> = patch.keys().cloned().collect();
         patch::apply(&mut self.parts, patch);
-        let before = &self.state.snapshot;
         let mut snapshot = if changed.iter().any(|name| name == "info") {
             self.info()?
         } else {
-            NodeSnapshot::clone(before)
+            NodeSnapshot::clone(&self.state.snapshot)
         };
+        let before = &self.state.snapshot;
         snapshot.commands.clone_from(&before.commands);
         snapshot.latencies.clone_from(&before.latencies);
         snapshot.cluster.clone_from(&before.cluster);
@@ -240,10 +240,10 @@ impl StateReader {
     }
 
     /// Returns the snapshot of INFO alone.
-    fn info(&self) -> Result<NodeSnapshot, Problem> {
+    fn info(&mut self) -> Result<NodeSnapshot, Problem> {
         let Some(part) = self.parts.get("info") else { return Ok(NodeSnapshot::default()) };
-        let text = text(part, "")?;
-        NodeSnapshot::from_info(&text).ok_or_else(|| Problem::damaged("INFO has no known field"))
+        NodeSnapshot::from_expected_info(&text(part, "")?, &mut self.info_layout)
+            .ok_or_else(|| Problem::damaged("INFO has no known field"))
     }
 }
 

@@ -31,14 +31,17 @@ impl ErrorStats {
     /// upper case.
     pub const OTHER: &str = "other";
 
-    /// Parses the section `Errorstats` of an INFO reply.
-    pub(crate) fn read(text: &str) -> Self {
+    /// Prefix of the lines of the section `Errorstats`.
+    pub(crate) const PREFIX: &str = "errorstat_";
+
+    /// Parses the section `Errorstats` of an INFO reply, from lines of the reply.
+    pub(crate) fn read<'a>(text: &str, lines: impl IntoIterator<Item = &'a str>) -> Self {
         if !text.contains("# Errorstats") {
             return ErrorStats::Unsupported;
         }
         let mut by_code = Vec::new();
         let mut overflow = 0u64;
-        for line in text.lines().filter_map(|line| line.strip_prefix("errorstat_")) {
+        for line in lines.into_iter().filter_map(|line| line.strip_prefix(Self::PREFIX)) {
             let Some((code, count)) = line.rsplit_once(":count=") else { continue };
             let Ok(count) = count.parse::<u64>() else { continue };
             let is_valid = is_bounded(NameKind::ErrorCode, code) && code.bytes().all(is_code_byte);
@@ -124,7 +127,7 @@ mod tests {
 
     fn read(errors: &str) -> ErrorStats {
         let text = format!("# Errorstats\n{errors}");
-        ErrorStats::read(&text)
+        ErrorStats::read(&text, text.lines())
     }
 
     #[test]
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn servers_before_6_2_have_no_table() {
-        assert_eq!(ErrorStats::read(""), ErrorStats::Unsupported);
+        assert_eq!(ErrorStats::read("", []), ErrorStats::Unsupported);
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! The `name:value` lines of INFO and CLUSTER INFO, indexed by name.
+//! The `name:value` lines of INFO and CLUSTER INFO, by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::hash::BuildHasher;
+use std::sync::Arc;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use crate::ExpectedLayout;
+use crate::layout::{Layout, NumberedField};
+use crate::texts::Texts;
 
 /// The `name:value` lines of one reply to INFO or CLUSTER INFO.
 ///
-/// Stores the text of the reply once, with an index into it. The accessors return `None` for a
-/// field that is missing or has a value of another type.
+/// Stores the values of the reply. The names are in a layout, which replies share. The accessors
+/// return `None` for a field that is missing or has a value of another type.
 ///
 /// ```
 /// use snapshot::Fields;
@@ -22,69 +24,39 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 /// ```
 #[derive(Clone, Default)]
 pub struct Fields {
-    text: Box<str>,
-    lines: HashTable<Line>,
-    hasher: DefaultHashBuilder,
-}
-
-/// Position of a line in the text.
-#[derive(Clone, Copy)]
-struct Line {
-    /// Position of the first byte.
-    start: u32,
-    /// Length of the name, bytes.
-    name: u16,
-    /// Length of the value, bytes.
-    value: u16,
+    layout: Arc<Layout>,
+    /// The value of each line of the layout.
+    values: Texts,
 }
 
 impl Fields {
-    /// Maximum length of a line, bytes. Longer lines are skipped.
-    const MAX_LINE: usize = 4096;
-    /// Maximum number of lines that are kept. Real replies have about 200.
-    const MAX_LINES: usize = 4096;
-    /// Prefixes of lines that other types parse. Scripts can create any number of such lines.
-    const SKIPPED_PREFIXES: [&str; 3] = ["errorstat_", "cmdstat_", "latency_percentiles_usec_"];
+    /// Returns the lines of a reply with this layout.
+    pub(crate) fn new(layout: Arc<Layout>, values: Texts) -> Self {
+        Fields { layout, values }
+    }
 
     /// Parses the reply to INFO or CLUSTER INFO. If a name occurs twice, the first line counts.
     ///
-    /// Skips headings, lines longer than 4,096 bytes, and lines of errorstats, commandstats and
-    /// latencystats.
+    /// Skips headings, lines longer than 4,096 bytes, lines of errorstats, commandstats and
+    /// latencystats, and lines after the first 4,096 others. An [`ExpectedLayout`] parses several
+    /// replies at less cost.
     pub fn parse(text: &str) -> Self {
-        let is_kept = |line: &&str| {
-            line.len() <= Self::MAX_LINE
-                && line.contains(':')
-                && !line.starts_with('#')
-                && !Self::SKIPPED_PREFIXES.iter().any(|prefix| line.starts_with(prefix))
-        };
-        let mut kept = String::with_capacity(text.len().min(16 << 10));
-        // A line ends with LF or CR LF. Without more CR at its end, it is read again as the same.
-        let lines = text.lines().map(|line| line.trim_end_matches('\r'));
-        for line in lines.filter(is_kept).take(Self::MAX_LINES) {
-            kept.push_str(line);
-            kept.push('\n');
-        }
-        Self::index(kept)
+        ExpectedLayout::default().parse(text)
     }
 
-    fn index(text: String) -> Self {
-        let lines = HashTable::with_capacity(text.len() / 28);
-        let mut fields = Fields { text: text.into(), lines, hasher: DefaultHashBuilder::default() };
-        let mut start = 0;
-        while let Some(length) = fields.text[start..].find('\n') {
-            if let Some(name) = fields.text[start..start + length].find(':') {
-                fields.insert(start, name, length - name - 1);
-            }
-            start += length + 1;
-        }
-        fields
+    /// Returns the names of the lines.
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Returns the value of the line at a position of the layout.
+    pub(crate) fn at(&self, position: usize) -> Option<&str> {
+        self.values.get(position)
     }
 
     /// Returns the value of a field, as the server wrote it.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let line =
-            self.lines.find(self.hasher.hash_one(name), |line| line.name(&self.text) == name)?;
-        Some(line.value(&self.text))
+        self.at(self.layout.position(name)?)
     }
 
     /// Returns the value of a field that is a finite number.
@@ -117,7 +89,8 @@ impl Fields {
 
     /// Returns the name and value of every field, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.lines.iter().map(|line| (line.name(&self.text), line.value(&self.text)))
+        let value = |position| Some((self.layout.name(position), self.at(position)?));
+        self.layout.first_lines().filter_map(value)
     }
 
     /// Returns the name and value of every line, in the order of the reply. A name may repeat.
@@ -129,25 +102,28 @@ impl Fields {
     /// assert!(fields.lines().eq([("b", "1"), ("a", "2"), ("b", "3")]));
     /// ```
     pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.text.lines().filter_map(|line| line.split_once(':'))
+        let values = self.values.iter().enumerate();
+        values.map(|(position, value)| (self.layout.name(position), value))
     }
 
-    fn insert(&mut self, start: usize, name: usize, value: usize) {
-        let (Ok(start), Ok(name), Ok(value)) =
-            (start.try_into(), name.try_into(), value.try_into())
-        else {
-            return;
-        };
-        let line = Line { start, name, value };
-        let (text, hasher) = (&self.text, &self.hasher);
-        let key = line.name(text);
-        self.lines
-            .entry(
-                hasher.hash_one(key),
-                |other| other.name(text) == key,
-                |other| hasher.hash_one(other.name(text)),
-            )
-            .or_insert(line);
+    /// Returns the names that more than one line has.
+    ///
+    /// ```
+    /// use snapshot::Fields;
+    ///
+    /// let fields = Fields::parse("b:1\r\na:2\r\nb:3\r\n");
+    /// assert!(fields.repeated_names().into_iter().eq(["b"]));
+    /// ```
+    pub fn repeated_names(&self) -> BTreeSet<&str> {
+        self.layout.repeated_names()
+    }
+
+    /// Returns number and value of the fields of one kind, sorted by number.
+    ///
+    /// Numbers may be missing: INFO keyspace, for example, omits empty databases.
+    pub(crate) fn numbered(&self, kind: NumberedField) -> impl Iterator<Item = (u32, &str)> {
+        let value = |(number, position)| Some((number, self.at(position)?));
+        self.layout.numbered(kind).filter_map(value)
     }
 }
 
@@ -156,18 +132,6 @@ impl fmt::Debug for Fields {
         // The order of the index differs between two values with the same fields.
         let fields: BTreeMap<_, _> = self.iter().collect();
         f.debug_map().entries(fields).finish()
-    }
-}
-
-impl Line {
-    fn name(self, text: &str) -> &str {
-        let start = self.start as usize;
-        &text[start..start + usize::from(self.name)]
-    }
-
-    fn value(self, text: &str) -> &str {
-        let start = self.start as usize + usize::from(self.name) + 1;
-        &text[start..start + usize::from(self.value)]
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::layout::NumberedField;
 use crate::{Fields, key_values};
 
 /// A database that contains keys. INFO keyspace: `dbN`.
@@ -32,5 +33,6 @@ pub(crate) fn read(fields: &Fields) -> Vec<Database> {
                 .map(Duration::from_millis),
         })
     };
-    key_values::numbered(fields, "db", MAX_DATABASES).into_iter().filter_map(database).collect()
+    let databases = fields.numbered(NumberedField::Database).take(MAX_DATABASES);
+    databases.filter_map(database).collect()
 }

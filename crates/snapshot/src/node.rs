@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::keyspace::{self, Database};
 use crate::sentinel::{self, MasterSummary, SentinelReport};
 use crate::{
-    ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, ParseIssue,
-    Persistence, Replication, Role, SlowLog, key_values,
+    ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, ExpectedLayout, Fields, Identity,
+    ParseIssue, Persistence, Replication, Role, SlowLog, key_values,
 };
 
 /// The parsed replies of one server in one round.
@@ -113,24 +113,43 @@ impl NodeSnapshot {
     /// assert!(NodeSnapshot::from_info("+PONG\r\n").is_none());
     /// ```
     pub fn from_info(text: &str) -> Option<Self> {
-        let fields = Fields::parse(text);
-        let identity = Identity::read(&fields);
-        let mut issues = Vec::new();
-        let replication = Replication::read(&fields, identity.mode.as_deref(), &mut issues);
+        Self::from_expected_info(text, &mut ExpectedLayout::default())
+    }
+
+    /// Parses the reply to INFO of a node whose last reply had the expected layout. Returns the
+    /// same as [`NodeSnapshot::from_info`].
+    pub fn from_expected_info(text: &str, layout: &mut ExpectedLayout) -> Option<Self> {
+        let mut error_lines = Vec::new();
+        let mut has_modules = false;
+        let fields = layout.parse_with(text, |line| {
+            if line.starts_with(ErrorStats::PREFIX) {
+                error_lines.push(line);
+            }
+            has_modules |= line.starts_with(MODULE_PREFIX);
+        });
+        has_modules |= fields.get("module").is_some();
         if !KNOWN_FIELDS.iter().any(|name| fields.get(name).is_some()) {
             return None;
         }
+        let mut issues = Vec::new();
+        let identity = Identity::read(&fields);
         Some(NodeSnapshot {
-            replication,
+            replication: Replication::read(&fields, identity.mode.as_deref(), &mut issues),
             persistence: Persistence::read(&fields),
-            errors: ErrorStats::read(text),
+            errors: ErrorStats::read(text, error_lines),
             keyspace: keyspace::read(&fields),
-            modules: modules(text),
+            modules: if has_modules { modules(text) } else { Vec::new() },
             watched: sentinel::read(&fields),
+            sentinel: None,
             identity,
             fields,
+            commands: None,
+            latencies: None,
+            cluster: None,
+            map: None,
+            slowlog: None,
+            config: None,
             issues,
-            ..NodeSnapshot::default()
         })
     }
 
@@ -163,11 +182,14 @@ impl NodeSnapshot {
     }
 }
 
+/// Prefix of the lines of INFO modules.
+const MODULE_PREFIX: &str = "module:";
+
 /// Returns name and version of each line `module:name=...,ver=...`.
 fn modules(text: &str) -> Vec<(Box<str>, Box<str>)> {
     const MAX_MODULES: usize = 64;
     let module = |line: &str| {
-        let line = line.strip_prefix("module:")?;
+        let line = line.strip_prefix(MODULE_PREFIX)?;
         let value = |name| key_values::label_value(key_values::get(line, name)?);
         Some((value("name")?, value("ver")?))
     };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::layout::NumberedField;
 use crate::names::{NameKind, bounded_name};
 use crate::{Fields, ParseIssue, key_values};
 
@@ -247,10 +248,8 @@ impl Role {
 /// The server lists a replica twice if it reconnects before the old connection times out.
 fn attached_replicas(fields: &Fields) -> Vec<AttachedReplica> {
     let mut replicas: Vec<AttachedReplica> = Vec::new();
-    for replica in key_values::numbered(fields, "slave", MAX_ATTACHED)
-        .into_iter()
-        .filter_map(|(_, line)| AttachedReplica::parse(line))
-    {
+    let lines = fields.numbered(NumberedField::Replica).take(MAX_ATTACHED);
+    for replica in lines.filter_map(|(_, line)| AttachedReplica::parse(line)) {
         let same_address =
             |other: &&mut AttachedReplica| (&other.ip, other.port) == (&replica.ip, replica.port);
         match replicas.iter_mut().find(same_address) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::layout::NumberedField;
 use crate::names::{NameKind, bounded_name, is_bounded};
 use crate::{Fields, Reply, Role, key_values};
 
@@ -186,7 +187,7 @@ pub(crate) fn read(fields: &Fields) -> Vec<MasterSummary> {
             sentinels: key_values::parse(line, "sentinels")?,
         })
     };
-    key_values::numbered(fields, "master", MAX_ENTRIES).into_iter().filter_map(summary).collect()
+    fields.numbered(NumberedField::Master).take(MAX_ENTRIES).filter_map(summary).collect()
 }
 
 impl SentinelReport {

@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use client::{Failure, PasswordVersion};
 use config::Cadences;
-use snapshot::{Config, NodeSnapshot, OptionalCommand, Reason, Reply, Role, ServerError};
+use snapshot::{
+    Config, ExpectedLayout, Layouts, NodeSnapshot, OptionalCommand, Reason, Reply, Role,
+    ServerError,
+};
 use tokio::time::Instant;
 use topology::limits::{MAX_LISTED_CLIENTS, servers_seen_within};
 
@@ -40,6 +43,7 @@ pub(crate) struct PollPlan {
     process: AddressState,
     history: AddressHistory,
     role: Option<Role>,
+    info_layout: ExpectedLayout,
     /// True after a successful INFO on this connection. Before that, only INFO is sent.
     info_succeeded: bool,
     cluster_map_requested: bool,
@@ -54,8 +58,9 @@ impl PollPlan {
         interval: Duration,
         skipped: BTreeSet<OptionalCommand>,
         assumed_config: &BTreeMap<String, String>,
+        layouts: &Layouts,
     ) -> Self {
-        let process = AddressState::new(&cadences);
+        let process = AddressState::new(&cadences, layouts);
         let assumed_config =
             (!assumed_config.is_empty()).then(|| Arc::new(Config::assumed(assumed_config)));
         PollPlan {
@@ -65,6 +70,7 @@ impl PollPlan {
             skipped,
             assumed_config,
             role: None,
+            info_layout: ExpectedLayout::new(layouts),
             info_succeeded: false,
             cluster_map_requested: false,
             client_list_requested: false,
@@ -229,7 +235,8 @@ impl PollPlan {
             self.process.count_errors(replies);
             return Err(Failure::refusal(error));
         }
-        let snapshot = info.text().and_then(NodeSnapshot::from_info);
+        let parse = |text| NodeSnapshot::from_expected_info(text, &mut self.info_layout);
+        let snapshot = info.text().and_then(parse);
         let snapshot =
             snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "invalid INFO reply"))?;
         self.info_succeeded = true;

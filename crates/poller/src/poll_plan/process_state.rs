@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use config::Cadences;
 use snapshot::{
-    CONFIG_PARAMETERS, Client, ClusterMap, CommandLatency, CommandStats, Config, Fields,
-    NodeSnapshot, Reply, SlowLog,
+    CONFIG_PARAMETERS, Client, ClusterMap, CommandLatency, CommandStats, Config, ExpectedLayout,
+    Fields, Layouts, NodeSnapshot, Reply, SlowLog,
 };
 use tokio::time::Instant;
 use topology::OwnErrors;
@@ -30,6 +30,7 @@ pub(super) struct AddressState {
     pub(super) command_stats: Source<Arc<CommandStats>>,
     pub(super) latency_stats: Source<Arc<Vec<CommandLatency>>>,
     pub(super) cluster_info: Source<Arc<Fields>>,
+    cluster_info_layout: ExpectedLayout,
     pub(super) cluster_nodes: Source<()>,
     pub(super) slowlog: Source<SlowLog>,
     pub(super) config: Source<Arc<Config>>,
@@ -45,7 +46,7 @@ pub(super) struct AddressState {
 }
 
 impl AddressState {
-    pub(super) fn new(cadences: &Cadences) -> Self {
+    pub(super) fn new(cadences: &Cadences, layouts: &Layouts) -> Self {
         let latency_cadence = cadences.latencystats.unwrap_or_default();
         AddressState {
             in_cluster: false,
@@ -53,6 +54,7 @@ impl AddressState {
             command_stats: Source::new("INFO commandstats", cadences.commands),
             latency_stats: Source::new("INFO latencystats", latency_cadence),
             cluster_info: Source::new("CLUSTER INFO", Duration::ZERO),
+            cluster_info_layout: ExpectedLayout::new(layouts),
             cluster_nodes: Source::new("CLUSTER NODES", ON_REQUEST),
             slowlog: Source::of_multiple_commands("SLOWLOG", cadences.slowlog),
             config: Source::of_multiple_commands("CONFIG GET", cadences.config),
@@ -143,7 +145,8 @@ impl AddressState {
     fn update_cluster(&mut self, batch: Batch<'_>, parsed: &mut ParsedReplies, now: Instant) {
         if let Some(reply) = batch.reply(&PollCommand::ClusterInfo) {
             parsed.refused.extend(self.cluster_info.update(reply, now));
-            self.cluster_info.last = reply.text().map(|text| Arc::new(Fields::parse(text)));
+            let parse = |text| Arc::new(self.cluster_info_layout.parse(text));
+            self.cluster_info.last = reply.text().map(parse);
         }
         if let Some(reply) = batch.reply(&PollCommand::ClusterNodes) {
             parsed.refused.extend(self.cluster_nodes.update(reply, now));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use client::{Failure, PasswordVersion};
 use config::Cadences;
-use snapshot::{OptionalCommand, Reply, ServerError};
+use snapshot::{Layouts, OptionalCommand, Reply, ServerError};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -40,7 +40,8 @@ impl Server {
         skipped: BTreeSet<OptionalCommand>,
         assumed: &BTreeMap<String, String>,
     ) -> Self {
-        let mut plan = PollPlan::new(Cadences::default(), SECOND, skipped, assumed);
+        let layouts = Layouts::default();
+        let mut plan = PollPlan::new(Cadences::default(), SECOND, skipped, assumed, &layouts);
         plan.connected(Some(SocketAddr::from(([10, 0, 0, 1], 6379))), None, None);
         Server {
             plan,
