@@ -108,7 +108,7 @@ pub fn address(node: usize) -> Ipv4Addr {
 /// Returns the node with an address.
 pub fn node_at(address: Ipv4Addr) -> Option<usize> {
     match address.octets() {
-        [127, 1, block, place @ 1..] => {
+        [127, 1, block, place] if place > 0 => {
             Some(usize::from(block) * NODES_PER_BYTE + usize::from(place) - 1)
         }
         _ => None,

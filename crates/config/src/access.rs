@@ -159,10 +159,9 @@ mod tests {
         let settings = Settings::parse("test", text).expect("valid");
         let endpoints = settings.deployments.iter().flat_map(|settings| &settings.endpoints);
         let profiles: Vec<_> = endpoints.filter_map(|endpoint| endpoint.tls.as_ref()).collect();
-        let [a, b, c, d, e] = profiles[..] else { panic!("{profiles:?}") };
-        assert!(a.is_shared_with(b) && b.is_shared_with(c) && d.is_shared_with(e));
-        assert!(!a.is_shared_with(d));
+        let is_shared = |one: usize, other: usize| profiles[one].is_shared_with(profiles[other]);
+        assert!(is_shared(0, 1) && is_shared(1, 2) && is_shared(3, 4) && !is_shared(0, 3));
         let discovery = settings.deployments[3].discovery.as_ref().expect("a cluster");
-        assert!(discovery.tls.as_ref().is_some_and(|tls| tls.is_shared_with(d)));
+        assert!(discovery.tls.as_ref().is_some_and(|tls| tls.is_shared_with(profiles[3])));
     }
 }

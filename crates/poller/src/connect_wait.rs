@@ -71,8 +71,11 @@ pub(crate) async fn wait_for_permit(
     report: impl Future<Output = ()>,
 ) -> Result<ConnectPermit, Failure> {
     let mut permit = pin!(limiter.permit(address, lane));
+    if matches!(contact, LastContact::Attempted) {
+        return permit.await;
+    }
     let mut patience = contact.patience();
-    while !matches!(contact, LastContact::Attempted) {
+    loop {
         if let Ok(permit) = timeout(patience, &mut permit).await {
             return permit;
         }

@@ -121,9 +121,9 @@ impl Fleet {
                     self.running.push(running);
                     continue;
                 }
-                Some(changed) => {
+                Some(previous) => {
                     changes.stopped += 1;
-                    changed.task.abort();
+                    previous.task.abort();
                 }
                 None => {}
             }

@@ -170,7 +170,7 @@ mod tests {
                 self.decide(now);
             }
             let since = self.cut_off_since?;
-            contact.has_silent_node().then(|| now - since)
+            contact.has_silent_node().then(|| now.saturating_sub(since))
         }
 
         fn remove(&mut self, id: usize) {
@@ -182,7 +182,8 @@ mod tests {
 
         fn decide(&mut self, now: Duration) {
             let since = self.cut_off_since.unwrap_or(now);
-            let is_cut_off = verdict::is_cut_off(self.deployments.values());
+            let deployments: Vec<_> = self.deployments.values().collect();
+            let is_cut_off = verdict::is_cut_off(&deployments);
             self.cut_off_since = is_cut_off.then_some(since);
         }
     }

@@ -64,10 +64,14 @@ impl FleetContact {
         if !self.counts.permit_cut_off() {
             (self.is_cut_off, self.is_stale) = (false, false);
         } else if self.is_stale && self.budget.spend(self.counts.nodes) {
-            let deployments = self.deployments.values();
-            (self.is_cut_off, self.is_stale) = (verdict::is_cut_off(deployments), false);
+            (self.is_cut_off, self.is_stale) = (self.verdict(), false);
         }
         self.is_cut_off
+    }
+
+    /// Reads all nodes and returns the verdict.
+    fn verdict(&self) -> bool {
+        verdict::is_cut_off(&self.deployments.values().collect::<Vec<_>>())
     }
 }
 
@@ -165,7 +169,7 @@ mod tests {
         let mut late = 0;
         for host in 0..150 {
             fleet.report(host.into(), &failing(host, Reason::Refused));
-            let exact = verdict::is_cut_off(fleet.deployments.values());
+            let exact = fleet.verdict();
             assert_eq!(exact, host < 99, "{host}");
             late += usize::from(fleet.is_cut_off() != exact);
         }

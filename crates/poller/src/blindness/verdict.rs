@@ -25,11 +25,9 @@ const MAX_CANDIDATES: usize = 4;
 /// most deployments and of at least three, or all nodes of all deployments. Nodes that never
 /// replied, or failed more than a minute before, do not count. One statement of a peer that one of
 /// the silent nodes is down refutes it: a lost rack is not blindness.
-pub(super) fn is_cut_off<'a>(
-    deployments: impl Iterator<Item = &'a DeploymentContact> + Clone,
-) -> bool {
-    let window = deployments.clone().map(|deployment| deployment.window).max().unwrap_or_default();
-    let nodes = deployments.clone().flat_map(|deployment| &deployment.nodes);
+pub(super) fn is_cut_off(deployments: &[&DeploymentContact]) -> bool {
+    let window = deployments.iter().map(|deployment| deployment.window).max().unwrap_or_default();
+    let nodes = deployments.iter().flat_map(|deployment| &deployment.nodes);
     let mut starts: Vec<_> =
         nodes.filter_map(NodeContact::silence).map(|failure| failure.since).collect();
     starts.sort_unstable();
@@ -37,17 +35,13 @@ pub(super) fn is_cut_off<'a>(
     (0..MAX_CANDIDATES).any(|_| {
         start_of_most(&starts, window).is_some_and(|start| {
             starts.retain(|other| !(start..=start + window).contains(other));
-            is_cut_off_since(start, window, deployments.clone())
+            is_cut_off_since(start, window, deployments)
         })
     })
 }
 
 /// Returns true if the nodes that fell silent within one window show that the exporter is cut off.
-fn is_cut_off_since<'a>(
-    start: Duration,
-    window: Duration,
-    deployments: impl Iterator<Item = &'a DeploymentContact>,
-) -> bool {
+fn is_cut_off_since(start: Duration, window: Duration, deployments: &[&DeploymentContact]) -> bool {
     let is_common = |failure: &ContactFailure| (start..=start + window).contains(&failure.since);
     let mut hosts = BTreeSet::new();
     let (mut total, mut mostly_silent, mut all_silent) = (0, 0, true);
@@ -129,7 +123,7 @@ mod tests {
     }
 
     fn cut_off(deployments: &[DeploymentContact]) -> bool {
-        is_cut_off(deployments.iter())
+        is_cut_off(&deployments.iter().collect::<Vec<_>>())
     }
 
     #[test]
