@@ -77,7 +77,8 @@ impl Shape {
     /// Returns the configuration of Rolecall for a fleet.
     pub fn configuration(self, nodes: usize, port: u16) -> String {
         let list = |nodes: Range<usize>| -> String {
-            nodes.map(|node| format!("{{ url = 'redis://{}:{port}' }}, ", address(node))).collect()
+            let url = |node| format!("{{ url = 'redis://{}:{port}' }}", address(node));
+            nodes.map(url).collect::<Vec<_>>().join(", ")
         };
         let mut text = String::new();
         let mut add = |name: &str, key: &str, nodes: Range<usize>| {

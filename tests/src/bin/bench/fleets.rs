@@ -81,7 +81,9 @@ pub(crate) fn measure(is_quick: bool) -> bool {
     let cases = CASES.iter().filter(|case| case.is_quick || !is_quick);
     let failures: Vec<_> = cases.flat_map(|case| case.measure(time)).collect();
     println!();
-    failures.iter().for_each(|failure| println!("limit exceeded: {failure}"));
+    for failure in &failures {
+        println!("limit exceeded: {failure}");
+    }
     failures.is_empty()
 }
 

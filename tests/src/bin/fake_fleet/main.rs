@@ -163,8 +163,9 @@ mod tests {
 
     /// Returns the body of the reply to a command, a bulk string.
     fn body(fleet: &Fleet, number: usize, seconds: u64, words: &[&str]) -> String {
-        let mut request = format!("*{}\r\n", words.len());
-        words.iter().for_each(|word| request += &format!("${}\r\n{word}\r\n", word.len()));
+        let argument = |word: &&str| format!("${}\r\n{word}\r\n", word.len());
+        let arguments: Vec<_> = words.iter().map(argument).collect();
+        let request = format!("*{}\r\n{}", words.len(), arguments.concat());
         let (command, length) = Command::parse(request.as_bytes()).expect("a command");
         assert_eq!(length, request.len());
         let mut reply = Vec::new();
