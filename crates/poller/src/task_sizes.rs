@@ -17,7 +17,7 @@ use crate::{Clock, PollerContext, StateStore, deployment_poller};
 const MAX_NODE_TASK: usize = 8600;
 
 /// Limit of the size of the task of a deployment, bytes.
-const MAX_DEPLOYMENT_TASK: usize = 5800;
+const MAX_DEPLOYMENT_TASK: usize = 6000;
 
 fn deployment() -> DeploymentSettings {
     let text = "[[deployment]]\nname = 'a'\nnodes = [{ url = 'redis://10.0.0.5' }]";

@@ -239,13 +239,13 @@ mod tests {
             writer.send()?;
             writer.end()
         });
-        let mut received = Vec::new();
+        let mut read = Vec::new();
         while let Some(chunk) = receiver.recv().await.filter(|chunk| !chunk.is_empty()) {
             assert!(chunk.len() <= CHUNK, "{} bytes", chunk.len());
-            received.extend_from_slice(&chunk);
+            read.extend_from_slice(&chunk);
         }
         assert_eq!(writing.await.expect("no panic"), Ok(()));
-        assert!(received == expected.as_bytes(), "{} bytes", received.len());
+        assert!(read == expected.as_bytes(), "{} bytes", read.len());
     }
 
     #[tokio::test(start_paused = true)]
