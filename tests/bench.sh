@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures the cost of monitoring and prints tables, with the load of the machine. Fails if a limit
-# is exceeded. Run it manually on an idle machine: it takes about fifteen minutes. `--quick` measures
-# only small fleets of fake servers, within two minutes after the build.
+# is exceeded. Run it manually on an idle machine: it takes about fifteen minutes. `--quick`
+# measures only small fleets of fake servers, within two minutes after the build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --quiet --release --locked --package exporter --package tests --bins

@@ -58,8 +58,8 @@ impl LastContact {
     }
 }
 
-/// Waits for the permit to connect. Runs `report` if only an attempt can show the state of the node,
-/// and the attempt has to wait.
+/// Waits for the permit to connect. Runs `report` if only an attempt can show the state of the
+/// node, and the attempt has to wait.
 ///
 /// # Errors
 /// Those of [`ConnectLimiter::permit`].

@@ -127,7 +127,7 @@ mod tests {
     use crate::clock::Clock;
 
     #[test]
-    fn descriptors_are_counted_again_when_the_count_is_old_or_may_be_too_small() {
+    fn descriptors_are_counted_again_when_needed() {
         let (last, now) = (DescriptorCount::default(), Clock::start().now());
         let mut counts = 0;
         let mut excess = |open: u64, connecting: u64, millis: u64| {

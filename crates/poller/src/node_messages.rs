@@ -19,7 +19,7 @@ pub(crate) struct PollRequest {
     pub(crate) cluster_map: bool,
     /// Requests the client list, unless it was read recently or there are too many clients.
     pub(crate) client_list: bool,
-    /// What to read from a Sentinel; `None` for a data node.
+    /// The part for a Sentinel; `None` for a data node.
     pub(crate) sentinel: Option<Box<SentinelRequest>>,
 }
 

@@ -35,7 +35,7 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 const READER_LIMIT: Duration = Duration::from_secs(60);
 
 /// Time for which a response waits, all chunks together, before its reader counts as slow. The
-/// reader of a response that is compressed or that crosses a network lets every chunk wait a little.
+/// reader of a response that is compressed or crosses a network lets every chunk wait a little.
 const SLOW_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) async fn serve(

@@ -211,8 +211,8 @@ mod tests {
         next
     }
 
-    /// Compares a random history of this number of deployments with a [`NaiveDetector`]. Returns the
-    /// number of reports after which the exporter was cut off.
+    /// Compares a random history of this number of deployments with a [`NaiveDetector`]. Returns
+    /// the number of reports after which the exporter was cut off.
     fn compare(seed: u64, deployments: usize) -> usize {
         let rng = &mut Rng::with_seed(seed);
         let (detector, mut naive) = (Arc::<BlindnessDetector>::default(), NaiveDetector::default());
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_deployments_are_cut_off_when_most_of_them_are_silent() {
+    fn thousands_of_mostly_silent_deployments_are_cut_off() {
         const DEPLOYMENTS: usize = 3000;
         let second = Duration::from_secs;
         let detector = Arc::<BlindnessDetector>::default();

@@ -58,8 +58,8 @@ impl FleetContact {
         }
     }
 
-    /// Returns true if the exporter is cut off. The verdict may be that of an earlier report, unless
-    /// the counts decide it or the budget is sufficient.
+    /// Returns true if the exporter is cut off. The verdict may be that of an earlier report,
+    /// unless the counts decide it or the budget is sufficient.
     pub(super) fn is_cut_off(&mut self) -> bool {
         if !self.counts.permit_cut_off() {
             (self.is_cut_off, self.is_stale) = (false, false);
@@ -121,9 +121,10 @@ const READ_PER_REPORTED: usize = 64;
 
 /// Number of nodes that verdicts may read.
 ///
-/// A reported node adds [`READ_PER_REPORTED`]. So the cost of a round depends on its own nodes only,
-/// and a verdict is missing for at most one of 64 nodes that reported since the last one. Without
-/// it, ten thousand deployments that fall silent would cause ten thousand verdicts about all nodes.
+/// A reported node adds [`READ_PER_REPORTED`]. So the cost of a round depends only on its own
+/// nodes, and the verdict may be missing for the last reports, at most those of a 64th of all nodes.
+/// Without it, ten thousand deployments that fall silent would cause ten thousand verdicts about
+/// all nodes.
 #[derive(Debug, Default)]
 struct Budget(usize);
 

@@ -24,7 +24,7 @@ use crate::shard::nodes::ShardNodes;
 #[derive(Debug, Default)]
 pub(crate) struct ClaimsTracker {
     claims: NodeMap<Claim>,
-    /// What was observed during the claims. Many independent masters have few groups.
+    /// Observations during the claims. Many independent masters have few groups.
     groups: BTreeMap<ClaimBeginning, ClaimGroup>,
     /// The upstream of each node in the last round in which it was up.
     following: NodeMap<Following>,
