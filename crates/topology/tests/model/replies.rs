@@ -278,17 +278,16 @@ fn entry(world: &World, index: usize, server: usize) -> SentinelEntry {
     let sentinel = &world.sentinels.all[index];
     let watched = &sentinel.servers[server];
     let silence = world.now - watched.replied_at;
-    let is_down = sentinel.is_down(server, world.now);
+    let down_for = sentinel.down_for(server, world.now).map(|millis| millis.to_string());
     let is_master = server == sentinel.master;
     let mut flags = if is_master { "master" } else { "slave" }.to_owned();
-    if is_down {
+    if down_for.is_some() {
         flags.push_str(",s_down");
     }
     if silence > DOWN_AFTER / 2 || world.servers[server].state == ProcessState::Dead {
         flags.push_str(",disconnected");
     }
-    let (down_for, silence) = (silence.saturating_sub(DOWN_AFTER), silence.to_string());
-    let (down_for, epoch) = (down_for.to_string(), sentinel.epoch.to_string());
+    let (silence, epoch) = (silence.to_string(), sentinel.epoch.to_string());
     let (name, ip) = (address(server), format!("10.0.0.{server}"));
     let run_id = watched.run.map(|run| format!("{run:x}")).unwrap_or_default();
     let (others, replicas) =
@@ -307,9 +306,7 @@ fn entry(world: &World, index: usize, server: usize) -> SentinelEntry {
         ("last-ping-reply", &*silence),
         ("last-ok-ping-reply", &*silence),
     ];
-    if is_down {
-        pairs.push(("s-down-time", &down_for));
-    }
+    pairs.extend(down_for.as_deref().map(|down_for| ("s-down-time", down_for)));
     if is_master {
         pairs.extend([
             ("config-epoch", &*epoch),

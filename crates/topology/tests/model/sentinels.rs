@@ -117,14 +117,20 @@ impl Sentinel {
         self.state == ProcessState::Running
     }
 
-    /// Returns true if the Sentinel considers a server down: it is silent, or it is the master and
-    /// has reported to be a replica for too long.
+    /// Returns true if the Sentinel considers a server down.
     pub(crate) fn is_down(&self, server: usize, now: Millis) -> bool {
+        self.down_for(server, now).is_some()
+    }
+
+    /// Returns the time for which the Sentinel has considered a server down: it is silent, or it is
+    /// the master and has reported to be a replica for too long.
+    pub(crate) fn down_for(&self, server: usize, now: Millis) -> Option<Millis> {
         let watched = &self.servers[server];
-        let is_demoted = server == self.master
-            && watched.role != Role::Master
-            && now > watched.reported_since + DOWN_AFTER + 2 * INFO_PERIOD;
-        watched.is_silent(now) || is_demoted
+        let is_demoted = server == self.master && watched.role != Role::Master;
+        let demoted_at =
+            is_demoted.then_some(watched.reported_since + DOWN_AFTER + 2 * INFO_PERIOD);
+        let causes = [Some(watched.replied_at + DOWN_AFTER), demoted_at];
+        causes.into_iter().flatten().filter(|since| now > *since).map(|since| now - since).max()
     }
 
     /// Returns the number of Sentinels that vote, as far as this one knows.

@@ -4,9 +4,11 @@ mod fixture;
 #[path = "../recorded/mod.rs"]
 mod recorded;
 
+use std::time::Duration;
+
 use recorded::RecordedTracker;
 
-use snapshot::{ClusterMap, Fields, Reason};
+use snapshot::{ClusterMap, DownState, Fields, Reason, Role, SentinelEntry};
 use topology::{
     Availability, DeploymentKind, EndpointCheckResult, EndpointKind, EndpointServer, FindingKind,
     PrimaryEvidence, SavedNode, SavedState, WitnessKind,
@@ -216,6 +218,93 @@ fn a_sentinel_vouches_for_the_process_that_rolecall_read() {
     assert_eq!(test.decide(3), (Down, 3));
 }
 
+/// Returns the record of a node that a Sentinel considers down, with these ages of the last reply
+/// and of the last valid one, milliseconds.
+fn considered_down(replied: u64, valid: u64) -> SentinelEntry {
+    let mut entry = sentinel_master(BEFORE);
+    entry.down_state = DownState::ObjectivelyDown;
+    entry.last_ping_reply = Some(Duration::from_millis(replied));
+    entry.last_ok_ping = Some(Duration::from_millis(valid));
+    entry
+}
+
+/// Lets all Sentinels report a record.
+fn report(test: &mut TestDeployment, entry: &SentinelEntry) {
+    for sentinel in 0..3 {
+        test.report(sentinel, entry.clone());
+    }
+}
+
+/// Creates a master that all Sentinels report with a record, and that replies to Rolecall once.
+fn watched_with(entry: &SentinelEntry) -> TestDeployment {
+    let mut test = watched(BEFORE);
+    test.nodes.push(Ok(info(&monitored())));
+    report(&mut test, entry);
+    test.round();
+    test
+}
+
+#[test]
+fn a_sentinel_vouches_for_a_node_that_it_considers_down_but_that_replies() {
+    // A master that reports to be a replica.
+    let mut demoted = considered_down(500, 500);
+    demoted.role_reported = Some(Role::Replica);
+    demoted.down_for = Some(SECOND * 60);
+    // Errors, as of a process that cannot write to its disk.
+    let misconf = considered_down(1100, 60_000);
+    // Errors because the password of the Sentinel is wrong.
+    let refused = SentinelEntry { disconnected: true, ..considered_down(700, 9000) };
+    for entry in [demoted, misconf, refused] {
+        for reason in [Reason::Timeout, Reason::Refused] {
+            let mut test = watched_with(&entry);
+            test.fail(3, reason);
+            for _ in 0..20 {
+                let view = test.round();
+                assert!(!found(&view).contains(&FindingKind::RedisDown), "{entry:?}");
+                assert!(view.reported_down.is_empty(), "{entry:?}");
+            }
+            assert_eq!(test.lost_contacts(), [Unreachable], "{entry:?}");
+        }
+    }
+}
+
+#[test]
+fn a_node_that_a_sentinel_considered_down_before_dies() {
+    let mut demoted = considered_down(500, 500);
+    demoted.role_reported = Some(Role::Replica);
+    demoted.down_for = Some(SECOND * 60);
+    // It freezes: no new replies arrive.
+    let mut test = watched_with(&demoted);
+    test.fail(3, Reason::Timeout);
+    let view = (1..=3).map(|second| {
+        let mut frozen = considered_down(500 + second * 1000, 500 + second * 1000);
+        (frozen.role_reported, frozen.down_for) = (demoted.role_reported, demoted.down_for);
+        report(&mut test, &frozen);
+        test.round()
+    });
+    let view = view.last().expect("a round");
+    assert_eq!(node(&view, 3).availability(), Down);
+    // It was lost when it replied last, and not a minute before.
+    assert_eq!(view.reported_down.len(), 1);
+    // It is killed: the Sentinel loses its connection.
+    let mut test = watched_with(&demoted);
+    report(&mut test, &SentinelEntry { disconnected: true, ..demoted });
+    test.fail(3, Reason::Refused);
+    assert_eq!(test.decide(3), (Down, 1));
+}
+
+#[test]
+fn a_hasty_sentinel_loses_a_node_before_three_seconds() {
+    let lost = |replied| {
+        let mut entry = considered_down(replied, replied);
+        entry.settings.as_mut().expect("a master").down_after = SECOND;
+        let mut test = watched_with(&entry);
+        test.fail(3, Reason::Timeout);
+        test.round().reported_down.len()
+    };
+    assert_eq!((lost(1100), lost(2100)), (0, 1));
+}
+
 #[test]
 fn a_sentinel_that_lost_the_node_withdraws() {
     let mut test = watched(BEFORE);
@@ -223,11 +312,7 @@ fn a_sentinel_that_lost_the_node_withdraws() {
     test.round();
     test.fail(3, Reason::Timeout);
     assert_eq!(test.decide(3), (Unreachable, 3));
-    for sentinel in 0..3 {
-        let mut entry = sentinel_master(BEFORE);
-        entry.down_state = snapshot::DownState::SubjectivelyDown;
-        test.report(sentinel, entry);
-    }
+    report(&mut test, &considered_down(4100, 4100));
     let view = test.round();
     assert_eq!(node(&view, 3).availability(), Down);
     assert_eq!(view.reported_down.len(), 1);

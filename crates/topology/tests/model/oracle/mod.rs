@@ -380,8 +380,8 @@ fn witnesses(world: &World, server: usize, known: Option<Polled>) -> impl Iterat
             && watched.run.is_some()
             && world.now > watched.up_since + 1000
             && known.is_none_or(|known| watched.run == Some(known.run))
+            // The flag `s_down` alone, as of a master that is a replica, says nothing.
             && world.now <= watched.replied_at + 1000
-            && !sentinel.is_down(server, world.now)
     });
     by_server.chain(by_sentinel)
 }
