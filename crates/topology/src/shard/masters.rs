@@ -11,6 +11,7 @@ use crate::shard::context::ShardContext;
 use crate::shard::evidence::{EvidenceTracker, Rivals};
 use crate::shard::lineage::{LineageTracker, MasterRelations};
 use crate::shard::nodes::ShardNodes;
+use crate::shard::upstream::chain_end;
 use crate::shard::verdict::Verdict;
 
 /// The nodes that claim the role of master. All lists are in ascending order.
@@ -57,11 +58,9 @@ impl MasterClaims {
         let all = distinct_masters(nodes, known.primary);
         let expected = context.expect.masters.map_or(1, |masters| masters as usize);
         let (too_many, expects_several) = (all.len() > expected, expected > 1);
-        let named = context.sentinels.and_then(SentinelsView::named_master);
-        // A master without any relation to the data of the deployment does not become the primary
-        // just because no other node claims to be master.
-        let is_foreign = is_foreign(nodes, lineage, &all, known.primary)
-            && (named.is_none() || named != all.first().copied());
+        // A master without any relation to the deployment does not become the primary just because
+        // no other node claims to be master.
+        let is_foreign = is_foreign(nodes, known, &all, context.sentinels);
         let claimants: &[NodeIndex] = if is_foreign { &[] } else { &all };
         let relations = MasterRelations::new(lineage, &all);
         let rivals = Rivals { masters: claimants, nodes, relations: &relations };
@@ -135,15 +134,21 @@ fn distinct_masters(nodes: ShardNodes<'_>, previous: Option<NodeIndex>) -> Vec<N
     masters
 }
 
-/// Returns true if the only master shares no history with the last primary, while replicas still
-/// hold the history of that primary.
+/// Returns true if the only master shares no history with the last primary, and neither the
+/// Sentinels nor the nodes that hold this history have accepted it. A majority of the Sentinels
+/// accepts a master by naming it. Without one, the nodes accept it by following it, even if they
+/// have not got its data yet: the last primary, which decides for its replicas, or all of them.
 fn is_foreign(
     nodes: ShardNodes<'_>,
-    lineage: &LineageTracker,
+    known: Known<'_>,
     masters: &[NodeIndex],
-    previous: Option<NodeIndex>,
+    sentinels: Option<&SentinelsView>,
 ) -> bool {
-    let ([master], Some(last)) = (masters, previous) else { return false };
+    let ([master], Some(last)) = (masters, known.primary) else { return false };
+    let lineage = known.lineage;
+    if *master == last || lineage.related(*master, last) {
+        return false;
+    }
     let holds_its_history = |node: &NodeView| {
         let replid = node
             .snapshot()
@@ -151,5 +156,12 @@ fn is_foreign(
             .and_then(|snapshot| snapshot.replication.replid.as_deref());
         replid.is_some_and(|replid| lineage.ids(last).any(|id| id == replid))
     };
-    *master != last && !lineage.related(*master, last) && nodes.values().any(holds_its_history)
+    let has_majority = sentinels.is_some_and(|sentinels| sentinels.majority.is_some());
+    let follows_it = |index: NodeIndex| {
+        let is_it = |end| end == *master || nodes[end].is_same_process(&nodes[*master]);
+        !has_majority && chain_end(nodes, index).is_some_and(is_it)
+    };
+    sentinels.and_then(SentinelsView::named_master) != Some(*master)
+        && !follows_it(last)
+        && nodes.iter().any(|(index, node)| holds_its_history(node) && !follows_it(index))
 }

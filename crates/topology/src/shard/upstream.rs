@@ -44,6 +44,20 @@ pub(crate) fn depth(nodes: ShardNodes<'_>, index: NodeIndex) -> Option<usize> {
     None
 }
 
+/// Returns the node at the end of the chain of a node, whatever the states of the links; `None` if
+/// it is outside of the shard, and in a replication loop.
+pub(crate) fn chain_end(nodes: ShardNodes<'_>, index: NodeIndex) -> Option<NodeIndex> {
+    let mut current = index;
+    for _ in 0..nodes.len() {
+        match nodes.upstream(current) {
+            ShardUpstream::Nothing => return Some(current),
+            ShardUpstream::Outside => return None,
+            ShardUpstream::Node(upstream) => current = upstream,
+        }
+    }
+    None
+}
+
 /// Returns the reason why a replica is not connected to the primary; `None` if it is. `external`
 /// is true if the configuration expects the primary outside of the deployment.
 pub(crate) fn orphan_reason(

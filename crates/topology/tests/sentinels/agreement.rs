@@ -176,6 +176,19 @@ fn masters_listed_together_are_related() {
 }
 
 #[test]
+fn a_majority_decides_if_an_unrelated_master_is_the_primary() {
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.servers.insert(D, master_of("w", 'e'));
+    test.set_reports(&report(A, 1, &[B, C, D].map(up)));
+    test.rounds(3);
+    test.servers.insert(A, cut(&replica("x", 'a', D)));
+    assert_eq!(primary(&test.rounds(3)), None, "the Sentinels name the node that follows it");
+    test.sentinels = [None, None, None];
+    let view = test.rounds(20);
+    assert_eq!(primary(&view), Some((D, PrimaryEvidence::Sole)), "there is no majority");
+}
+
+#[test]
 fn sentinel_reports_decide_the_cause_of_a_failover() {
     let failing_over = changed(master_report(A, 1), |report| report.master.failing_over = true);
     for (report, cause) in [

@@ -484,9 +484,63 @@ fn an_unrelated_master_does_not_become_the_primary() {
         (primary(&view).map(|(name, _)| name), test.event_count("primary_changed")),
         (Some("n1"), 0)
     );
-    // It becomes the primary when the replicas follow it.
+    // It is the primary when the replicas have its data.
     let view = test.rounds(4, &[refused(), reply(&replica("y", 'e', 3)), joining]);
     assert_eq!(primary(&view), Some(("n3", PrimaryEvidence::Sole)));
+}
+
+/// Returns the state in which the last primary, the node n1, has two replicas, and n4 is a master
+/// of another history.
+fn with_an_unrelated_master() -> TestDeployment {
+    let mut test = TestDeployment::new(4);
+    let [y, z] = ["y", "z"].map(|run_id| reply(&replica(run_id, 'a', 1)));
+    test.rounds(5, &[reply(&master("x", 'a')), y, z, reply(&master("w", 'e'))]);
+    test
+}
+
+#[test]
+fn an_unrelated_master_becomes_the_primary_when_the_last_primary_follows_it() {
+    let unrelated = reply(&master("w", 'e'));
+    // The link of a replica is down until its full resync ends, which may never happen.
+    let [demoted, y, z] =
+        [("x", 4), ("y", 1), ("z", 9)].map(|(run_id, port)| reply(&cut_replica(run_id, 'a', port)));
+    let mut test = with_an_unrelated_master();
+    let view = test.rounds(3, &[demoted, y.clone(), z.clone(), unrelated.clone()]);
+    assert_eq!(primary(&view), Some(("n4", PrimaryEvidence::Sole)));
+    assert_eq!(
+        [FindingKind::RedisNoPrimary, FindingKind::RolecallUnrelatedMasters]
+            .map(|kind| severity_of(&view, kind)),
+        [None, None]
+    );
+    let chained = reply(&cut_replica("x", 'a', 2));
+    let above = reply(&cut_replica("y", 'a', 4));
+    let view =
+        with_an_unrelated_master().rounds(3, &[chained, above, z.clone(), unrelated.clone()]);
+    assert_eq!(primary(&view), Some(("n4", PrimaryEvidence::Sole)), "over another replica");
+    let elsewhere = reply(&cut_replica("x", 'a', 9));
+    let view = with_an_unrelated_master().rounds(3, &[elsewhere, y, z, unrelated]);
+    assert_eq!(primary(&view), None, "the last primary follows another server");
+}
+
+#[test]
+fn an_unrelated_master_becomes_the_primary_when_all_replicas_follow_it() {
+    let unrelated = reply(&master("w", 'e'));
+    let [follows, chained, remains] =
+        [("y", 4), ("z", 2), ("z", 1)].map(|(run_id, port)| reply(&cut_replica(run_id, 'a', port)));
+    for (third, expected) in [
+        (reply(&cut_replica("z", 'a', 4)), Some("n4")),
+        (chained, Some("n4")),
+        (refused(), Some("n4")),
+        (remains, None),
+    ] {
+        let mut test = with_an_unrelated_master();
+        let view = test.rounds(8, &[refused(), follows.clone(), third, unrelated.clone()]);
+        assert_eq!(primary(&view).map(|(name, _)| name), expected);
+        assert_eq!(
+            severity_of(&view, FindingKind::RolecallUnrelatedMasters).is_some(),
+            expected.is_none()
+        );
+    }
 }
 
 #[test]

@@ -121,10 +121,17 @@ impl Comparison<'_> {
 
     fn compare_outage(&mut self, masters: &[usize]) {
         let why = self.shard.no_primary.why;
-        // A master without any relation to the last primary is not accepted as its successor.
+        // A master without any relation to the last primary is not accepted as its successor,
+        // unless the last primary follows it.
         let last = self.shard.last_primary.and_then(|last| self.server_of(last));
+        let follows = |last: usize, master: usize| {
+            self.world.sentinels.all.is_empty()
+                && self.replies(last)
+                && self.world.servers[last].role == Role::Replica(master)
+        };
         let is_candidate = |master: &usize| {
-            self.node(*master).is_some() && last.is_none_or(|last| self.are_related(*master, last))
+            let is_accepted = |last| self.are_related(*master, last) || follows(last, *master);
+            self.node(*master).is_some() && last.is_none_or(is_accepted)
         };
         if masters.iter().any(is_candidate) {
             self.check(Rule::HasPrimary, 0, why.is_none(), || {
