@@ -126,9 +126,10 @@ pub enum DownState {
     /// Neither subjectively nor objectively down: `ok`.
     #[default]
     Up,
-    /// This Sentinel gets no valid replies: `sdown`.
+    /// This Sentinel gets no valid replies, or a master has reported to be a replica, or has been
+    /// loading, for too long: `sdown`.
     SubjectivelyDown,
-    /// As many Sentinels as the quorum requires get no valid replies: `odown`. Only for masters.
+    /// So it is for as many Sentinels as the quorum requires: `odown`. Only for masters.
     ObjectivelyDown,
 }
 
