@@ -236,8 +236,7 @@ fn deployment(world: &World, index: usize, at: Duration) -> DeploymentTruth {
     let running = &world.deployments[index];
     let nodes = (0..running.nodes.len()).map(|node| node_truth(world, running.id(node)));
     let clients = running.clients.iter().enumerate().map(|(client, process)| {
-        // A client that was started again after the rotation of a password runs on the same host.
-        let host = HostId::Client(index, client % running.plan.clients);
+        let host = HostId::Client(index, client);
         client_truth(world, host, index, &process.log(), at)
     });
     DeploymentTruth {
