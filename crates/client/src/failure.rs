@@ -1,6 +1,7 @@
 //! Failures of connections and commands.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use snapshot::{Reason, ServerError, printable};
 
@@ -13,6 +14,9 @@ pub struct Failure {
     pub detail: String,
     /// Code of the error reply to a command; `None` for other failures. The server has counted it.
     pub error_code: Option<String>,
+    /// Address of the server that refused the first command of a connection; `None` for other
+    /// failures and for Unix sockets.
+    pub peer: Option<SocketAddr>,
     /// The connection failed within 300 ms after a command was sent.
     pub failed_at_once: bool,
     /// The server closed the connection at once when it received a command, and keeps another one
@@ -37,6 +41,7 @@ impl Failure {
             reason,
             detail,
             error_code: None,
+            peer: None,
             failed_at_once: false,
             closes_on_command: false,
         }

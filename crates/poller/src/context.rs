@@ -11,6 +11,7 @@ use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
 use crate::computation::ComputeThreads;
 use crate::connect_limits::{ConnectLane, ConnectLimiter, ConnectPermit};
+use crate::denied_attempts::DeniedAttempts;
 use crate::descriptors::{DescriptorCount, cause};
 use crate::excess_registry::ExcessRegistry;
 use crate::process_registry::ProcessRegistry;
@@ -29,6 +30,7 @@ pub struct PollerContext {
     pub recorder: Option<RoundRecorder>,
     pub(crate) blindness: Arc<BlindnessDetector>,
     pub(crate) processes: ProcessRegistry,
+    pub(crate) denied_attempts: DeniedAttempts,
     pub(crate) compute_threads: ComputeThreads,
     pub(crate) excess: ExcessRegistry,
     /// Layouts of INFO and CLUSTER INFO, which nodes share.
@@ -48,6 +50,7 @@ impl PollerContext {
             recorder: None,
             blindness: Arc::default(),
             processes: ProcessRegistry::default(),
+            denied_attempts: DeniedAttempts::default(),
             compute_threads: ComputeThreads::default(),
             excess: ExcessRegistry::default(),
             layouts: Layouts::default(),
@@ -84,7 +87,11 @@ impl PollerContext {
         attempt: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let permit = self.connect_limiter.permit(address, *lane).await?;
-        self.attempt(permit, lane, attempt).await
+        let outcome = self.attempt(permit, lane, attempt).await;
+        if let Err(failure) = &outcome {
+            self.denied_attempts.record(failure, None);
+        }
+        outcome
     }
 
     /// Makes a connection attempt with a permit, and updates the lane of the next attempt.

@@ -144,6 +144,9 @@ impl EndpointChecker {
         let opening = Connection::open_with_fred(&self.settings.endpoint, CONNECT_OPTIONS).await;
         let opening = opening.map_err(cause);
         permit.record_outcome(&opening);
+        if let Err(failure) = &opening {
+            self.context.denied_attempts.record(failure, None);
+        }
         let mut connection = opening?;
         drop(permit);
         let replies = self.send(&mut connection, Command::new(&snapshot::INFO, None)).await?;

@@ -45,6 +45,7 @@ mod computation;
 mod connect_limits;
 mod connect_wait;
 mod context;
+mod denied_attempts;
 mod deployment_poller;
 mod descriptors;
 mod disk_monitor;

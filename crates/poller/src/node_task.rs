@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use client::{Command, ConnectOptions, Connection, Endpoint, Failure, Replies};
@@ -16,6 +17,7 @@ use crate::computation::is_large;
 use crate::connect_limits::ConnectLane;
 use crate::connect_wait::{LastContact, wait_for_permit, waiting};
 use crate::context::PollerContext;
+use crate::denied_attempts::DenialReader;
 use crate::excess_registry::{ConnectionPlace, RefusedNode};
 use crate::logged_reasons::LoggedReasons;
 use crate::node_messages::{PollRequest, SlotId, SlotReport, TaskReport};
@@ -78,6 +80,8 @@ pub(crate) struct NodeTask {
     logged_reasons: LoggedReasons,
     /// Place of the connection or of the attempt; `None` for a configured node.
     place: Option<ConnectionPlace>,
+    /// Reader of the attempts of other tasks that the server of the last connection denied.
+    denials: Option<DenialReader>,
     /// Entry among the nodes without a connection, if the last attempt found no place.
     refused: Option<RefusedNode>,
 }
@@ -121,6 +125,7 @@ impl NodeTask {
             replaced_at_once: 0,
             logged_reasons: LoggedReasons::default(),
             place: None,
+            denials: None,
             refused: None,
         }
     }
@@ -154,17 +159,20 @@ impl NodeTask {
                 self.tolerates_close = false;
                 self.place = None;
                 self.plan.connection_failed(&failure);
+                self.context.denied_attempts.record(&failure, self.denials.as_ref());
                 let failure = self.proxy_probe.explain_attempt(failure, &self.settings.endpoint);
                 return self.report_failed(failure).await;
             }
         };
         let (peer, password) = (connection.peer(), connection.password_version());
         self.plan.connected(peer, password, connection.refusal());
+        self.read_denials(peer);
         // Discard a request that the previous connection did not serve.
         while self.requests.try_recv().is_ok() {}
         self.report(TaskReport::Connected).await?;
         let mut replied = false;
         let failure = self.serve(connection, &mut replied).await?;
+        self.count_denials();
         self.plan.disconnected();
         let explained = self.proxy_probe.explain_loss(failure, &self.settings.endpoint);
         let failure = Box::pin(explained).await;
@@ -239,6 +247,20 @@ impl NodeTask {
         Err(Failure::new(Reason::Local, problem))
     }
 
+    /// Reads the denied attempts of other tasks at the address of a new connection.
+    fn read_denials(&mut self, peer: Option<SocketAddr>) {
+        if self.denials.as_ref().map(DenialReader::address) != peer {
+            self.denials = peer.map(|peer| self.context.denied_attempts.reader(peer));
+        }
+    }
+
+    /// Counts the denied attempts of other tasks. The counters of the server include them.
+    fn count_denials(&mut self) {
+        if let Some(denials) = &self.denials {
+            self.plan.attempts_denied(&denials.take());
+        }
+    }
+
     /// Serves poll requests until the connection fails. Sets `replied` after the first reply.
     async fn serve(
         &mut self,
@@ -292,6 +314,7 @@ impl NodeTask {
         let commands = self.plan.first_batch(started);
         self.plan.record_sending(started);
         let (replies, mut duration) = self.send(connection, &commands).await?;
+        self.count_denials();
         let (parsed, _) = self
             .context
             .compute_threads

@@ -581,6 +581,42 @@ fn errors_are_counted_without_those_of_rolecall() {
 }
 
 #[test]
+fn own_errors_that_the_server_counts_late_are_not_counted() {
+    let mut test = TestDeployment::new();
+    let mut check = |noauth: u64, own: u64, counted: u64| {
+        let info = format!(
+            "run_id:x\nrole:master\ntotal_error_replies:{noauth}\n# Errorstats\n\
+             errorstat_NOAUTH:count={noauth}\n"
+        );
+        let info = if noauth == 0 { info.replace("errorstat_NOAUTH:count=0\n", "") } else { info };
+        let result = test.round(reply(&info, |reply| {
+            reply.own_errors = (own > 0).then(|| ("NOAUTH".into(), own)).into_iter().collect();
+        }));
+        let counters = &node(&result).counters;
+        let errors = counters.errors().expect("a table").find(|(code, _)| *code == "NOAUTH");
+        let stated = (errors.map_or(0, |(_, count)| count), counters.error_replies());
+        assert_eq!(stated, (counted, Some(counted)), "{noauth} {own}");
+    };
+    // Another task was denied, but the server made the reply to INFO before.
+    check(0, 0, 0);
+    check(0, 1, 0);
+    check(1, 0, 0);
+    check(1, 2, 0);
+    check(3, 1, 0);
+    check(4, 0, 0);
+    // An own error that the server does not count hides no later error of a client.
+    check(4, 1, 0);
+    check(4, 0, 0);
+    check(5, 0, 1);
+    // The reply to INFO has an error that this task hears of later: one is too many, but only one.
+    for round in 0..9 {
+        check(6 + round, u64::from(round > 0), 2);
+    }
+    check(14, 1, 2);
+    check(15, 0, 2);
+}
+
+#[test]
 fn counts_of_a_replacement_are_not_new() {
     let info = |run_id: &str, uptime: u64, readonly: u64| {
         format!(

@@ -22,6 +22,7 @@ use snapshot::{
     ServerError,
 };
 use tokio::time::Instant;
+use topology::OwnErrors;
 use topology::limits::{MAX_LISTED_CLIENTS, servers_seen_within};
 
 use self::address::{AddressHistory, ObservedServer};
@@ -136,6 +137,13 @@ impl PollPlan {
     pub(crate) fn connection_failed(&mut self, failure: &Failure) {
         if let Some(code) = &failure.error_code {
             self.process.count_error(code, 1);
+        }
+    }
+
+    /// Records attempts of other tasks to connect, which the server denied.
+    pub(crate) fn attempts_denied(&mut self, errors: &OwnErrors) {
+        for (code, count) in errors {
+            self.process.count_error(code, *count);
         }
     }
 

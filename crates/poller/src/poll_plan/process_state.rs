@@ -37,8 +37,8 @@ pub(super) struct AddressState {
     /// CONFIG parameters whose last reply was an error.
     parameters: BTreeMap<&'static str, Source<()>>,
     pub(super) client_list: Source<()>,
-    /// Errors that this exporter caused since the last INFO: on the present connection, and in
-    /// attempts to open it.
+    /// Errors that this exporter caused since the last INFO: on the present connection, in attempts
+    /// to open it, and in attempts of other tasks.
     own_errors: OwnErrors,
     /// Errors that commands on earlier connections caused since the last INFO. Another process did
     /// not count them.

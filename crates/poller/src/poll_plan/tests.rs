@@ -392,6 +392,21 @@ fn own_errors_belong_to_the_process_that_counted_them() {
 }
 
 #[test]
+fn denied_attempts_of_other_tasks_are_own_errors_of_the_process_that_counted_them() {
+    for (run_id, expected) in [("a", Some(5)), ("b", Some(2))] {
+        let mut server = Server::start(INFO);
+        server.poll();
+        server.plan.attempts_denied(&[("NOAUTH".into(), 3)].into());
+        server.plan.disconnected();
+        server.plan.connected(Some(SocketAddr::from(([10, 0, 0, 1], 6379))), None, None);
+        server.plan.attempts_denied(&[("NOAUTH".into(), 2)].into());
+        server.info = format!("run_id:{run_id}\nuptime_in_seconds:5000\nrole:master\n");
+        let counts = [(); 2].map(|()| server.poll().own_errors.get("NOAUTH").copied());
+        assert_eq!(counts, [expected, None], "{run_id}");
+    }
+}
+
+#[test]
 fn refused_attempts_to_connect_are_own_errors() {
     let mut server = Server::start(INFO);
     server.poll();

@@ -19,6 +19,10 @@ pub(crate) struct CountersTracker {
     errors: Option<ErrorStats>,
     error_replies: Option<u64>,
     commands: Option<Arc<CommandStats>>,
+    /// Errors of Rolecall in the last reply that the server had not counted yet. Replies to
+    /// different connections may overtake each other, so the next reply may count them.
+    uncounted: OwnErrors,
+    uncounted_replies: u64,
 }
 
 impl CountersTracker {
@@ -63,6 +67,7 @@ impl CountersTracker {
         self.errors = Some(ErrorStats::Unsupported);
         self.error_replies = Some(0);
         self.commands = Some(Arc::default());
+        (self.uncounted, self.uncounted_replies) = (OwnErrors::new(), 0);
     }
 
     fn count_errors(&mut self, now: &ErrorStats, own: &OwnErrors) {
@@ -79,20 +84,31 @@ impl CountersTracker {
             counters.watch_errors(ErrorStats::WATCHED);
         }
         if self.errors.as_ref() == Some(now) {
+            self.uncounted.clone_from(own);
             return;
         }
         // In the first reply nothing is new. After the server emptied its table everything is.
         let is_first = self.errors.is_none();
         let before = self.errors.take().unwrap_or_default();
         let counters = Arc::make_mut(&mut self.counters);
+        let earlier = std::mem::take(&mut self.uncounted);
+        if !is_first {
+            self.uncounted.clone_from(own);
+        }
         for (code, count) in by_code {
             let own = own.get(code).copied().unwrap_or_default();
-            let grown = if is_first {
-                0
-            } else {
-                increase(before.count(code).unwrap_or_default(), *count).saturating_sub(own)
-            };
+            let earlier = earlier.get(code).copied().unwrap_or_default();
+            let (mut grown, mut uncounted) = (0, 0);
+            if !is_first {
+                let before = before.count(code).unwrap_or_default();
+                (grown, uncounted) = increase_without(own, earlier, before, *count);
+            }
             counters.add_errors(code, grown);
+            if uncounted > 0 {
+                self.uncounted.insert(code.clone(), uncounted);
+            } else if own > 0 {
+                self.uncounted.remove(code);
+            }
         }
         if !is_first {
             let overflow_before =
@@ -104,12 +120,17 @@ impl CountersTracker {
 
     fn count_replies(&mut self, snapshot: &NodeSnapshot, own: &OwnErrors) {
         let now = snapshot.fields.count("total_error_replies");
+        let own = saturating_sum(own.values().copied());
         if now == self.error_replies && now.is_some() == self.counters.error_replies.is_some() {
+            self.uncounted_replies = own;
             return;
         }
+        let earlier = std::mem::take(&mut self.uncounted_replies);
         let grown = match (self.error_replies, now) {
             (Some(before), Some(now)) => {
-                increase(before, now).saturating_sub(saturating_sum(own.values().copied()))
+                let (grown, uncounted) = increase_without(own, earlier, before, now);
+                self.uncounted_replies = uncounted;
+                grown
             }
             _ => 0,
         };
@@ -132,4 +153,13 @@ impl CountersTracker {
         }
         self.commands = Some(Arc::clone(now));
     }
+}
+
+/// Returns the increase of a counter of errors without those of Rolecall, and the number of the own
+/// errors that the server has not counted yet. `earlier` is that number in the reply before.
+fn increase_without(own: u64, earlier: u64, before: u64, now: u64) -> (u64, u64) {
+    // The errors before a reset are gone.
+    let earlier = if now < before { 0 } else { earlier };
+    let (grown, expected) = (increase(before, now), own.saturating_add(earlier));
+    (grown.saturating_sub(expected), expected.saturating_sub(grown).min(own))
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::client::Client;
 use crate::operation::{Act, Data, HostId, NodeId, Operation};
 use crate::plan::Kind;
 use crate::server::{ProcessState, ServerProcess};
@@ -202,18 +201,8 @@ impl World {
         for node in &mut running.nodes {
             set_password(node, &password);
         }
-        running.password = Some(password.clone());
-        for client in 0..running.clients.len() {
-            let mut settings = running.clients[client].settings.clone();
-            settings.password = Some(password.clone());
-            settings.prefix += "again:";
-            let host = self.mesh.host(HostId::Client(deployment, client));
-            running.clients.push(Client::start(host, settings, &self.clock)?);
-        }
-        let started = running.clients.len() / 2;
-        for client in &mut running.clients[..started] {
-            client.stop();
-        }
+        running.password = Some(password);
+        running.restart_clients(&self.mesh, &self.clock)?;
         self.reload_at = Some(now + RELOAD_DELAY);
         Ok(())
     }

@@ -31,7 +31,10 @@ pub(crate) struct RunningDeployment {
     pub(crate) nodes: Vec<ServerProcess>,
     /// Addresses of each node, `host:port`.
     pub(crate) addresses: Vec<[String; 2]>,
+    /// The clients, each with its number as its index.
     pub(crate) clients: Vec<Client>,
+    /// Clients that others with the same number replaced.
+    pub(crate) former_clients: Vec<Client>,
     /// Password that clients, the exporter and Sentinels use.
     pub(crate) password: Option<String>,
     pub(crate) certificate: Option<Certificate>,
@@ -59,6 +62,7 @@ impl RunningDeployment {
             nodes: Vec::new(),
             addresses: addresses.collect(),
             clients: Vec::new(),
+            former_clients: Vec::new(),
             password: plan.has_password.then(|| PASSWORD.to_owned()),
             certificate,
             acts: BTreeMap::new(),
@@ -203,6 +207,29 @@ impl RunningDeployment {
             clients.iter().all(|client| client.log().last_acknowledged.is_some())
         });
         Ok(())
+    }
+
+    /// Starts all clients again with the current password and other keys.
+    pub(crate) fn restart_clients(
+        &mut self,
+        mesh: &Mesh,
+        clock: &Arc<Stopwatch>,
+    ) -> Result<(), String> {
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            let mut settings = client.settings.clone();
+            settings.password.clone_from(&self.password);
+            settings.prefix += "again:";
+            let host = mesh.host(HostId::Client(self.index, number));
+            let mut former = std::mem::replace(client, Client::start(host, settings, clock)?);
+            former.stop();
+            self.former_clients.push(former);
+        }
+        Ok(())
+    }
+
+    /// Returns all clients of the history: the current ones and those before them.
+    pub(crate) fn all_clients(&self) -> impl Iterator<Item = &Client> {
+        self.clients.iter().chain(&self.former_clients)
     }
 
     fn target_file(&self, client: usize) -> PathBuf {

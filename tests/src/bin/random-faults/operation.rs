@@ -204,8 +204,15 @@ pub(crate) enum Act {
     Start,
     /// Connection with a master of another deployment.
     Foreign,
+    /// Connection of a replica of another deployment.
+    Visited,
     /// Rotation of the password of the nodes.
     Password,
+}
+
+impl Act {
+    /// Acts after which servers and clients of another deployment may connect to the nodes.
+    pub(crate) const MEETINGS: [Act; 2] = [Act::Foreign, Act::Visited];
 }
 
 impl Operation {
@@ -213,7 +220,11 @@ impl Operation {
     pub(crate) fn acts(&self) -> Vec<(usize, Act)> {
         match self {
             Operation::Follow { node, master } if node.deployment != master.deployment => {
-                vec![(node.deployment, Act::Replicaof), (node.deployment, Act::Foreign)]
+                vec![
+                    (node.deployment, Act::Replicaof),
+                    (node.deployment, Act::Foreign),
+                    (master.deployment, Act::Visited),
+                ]
             }
             Operation::Promote(node) | Operation::Follow { node, .. } => {
                 vec![(node.deployment, Act::Replicaof)]

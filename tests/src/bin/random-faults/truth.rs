@@ -9,7 +9,7 @@ use tests::ClusterNode;
 use crate::client::{Outcome, WriteLog};
 use crate::operation::{Act, HostId, NodeId};
 use crate::plan::Kind;
-use crate::server::{Fields, ProcessState};
+use crate::server::{Fields, ProcessState, ServerProcess};
 use crate::world::World;
 
 /// The truth about a moment.
@@ -32,6 +32,8 @@ pub(crate) struct Truth {
 pub(crate) struct DeploymentTruth {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
+    /// Its nodes require a password, and its replicas, its clients and the exporter log in to them.
+    pub(crate) has_password: bool,
     pub(crate) nodes: Vec<NodeTruth>,
     pub(crate) clients: Vec<ClientTruth>,
     /// Time of the last act of each kind.
@@ -61,6 +63,8 @@ pub(crate) struct NodeTruth {
     pub(crate) map: Vec<ClusterNode>,
     /// `cluster_state` is `ok`.
     pub(crate) cluster_ok: bool,
+    /// It has denied access to a server or a client of another deployment.
+    pub(crate) denied_foreigner: bool,
 }
 
 /// Experience of a client.
@@ -208,6 +212,13 @@ impl DeploymentTruth {
             && self.nodes.iter().flat_map(|node| &node.map).any(is_foreign)
     }
 
+    /// Returns true if nodes of the deployment may have replicated from nodes of another one, and
+    /// Rolecall may have read those: both had the same password at first, or none. Without it, a
+    /// replica is denied every sync, and keeps its data. No rotation makes passwords equal.
+    pub(crate) fn accepts_same_password(&self, other: &DeploymentTruth) -> bool {
+        self.has_password == other.has_password
+    }
+
     /// Returns true if the deployment has the masters that it should have, and every other node is
     /// linked to its master.
     pub(crate) fn is_replicating(&self) -> bool {
@@ -218,6 +229,11 @@ impl DeploymentTruth {
         };
         let is_linked = |node: usize| self.info(node).is_some_and(Fields::is_linked);
         has_masters && (0..self.nodes.len()).all(|node| masters.contains(&node) || is_linked(node))
+    }
+
+    /// Returns true if servers or clients of another deployment may have connected to its nodes.
+    pub(crate) fn has_met_another(&self) -> bool {
+        has_met_another(&self.acts)
     }
 
     /// Returns true if all nodes reply through their Unix sockets.
@@ -232,17 +248,21 @@ impl DeploymentTruth {
     }
 }
 
+fn has_met_another(acts: &BTreeMap<Act, Duration>) -> bool {
+    Act::MEETINGS.iter().any(|act| acts.contains_key(act))
+}
+
 fn deployment(world: &World, index: usize, at: Duration) -> DeploymentTruth {
     let running = &world.deployments[index];
     let nodes = (0..running.nodes.len()).map(|node| node_truth(world, running.id(node)));
     let clients = running.clients.iter().enumerate().map(|(client, process)| {
-        // A client that was started again after the rotation of a password runs on the same host.
-        let host = HostId::Client(index, client % running.plan.clients);
+        let host = HostId::Client(index, client);
         client_truth(world, host, index, &process.log(), at)
     });
     DeploymentTruth {
         name: running.plan.name,
         kind: running.plan.kind,
+        has_password: running.plan.has_password,
         nodes: nodes.collect(),
         clients: clients.collect(),
         acts: running.acts.clone(),
@@ -266,8 +286,35 @@ fn node_truth(world: &World, id: NodeId) -> NodeTruth {
         is_witnessed: false,
         map: reply("NODES").lines().filter_map(ClusterNode::parse).collect(),
         cluster_ok: reply("INFO").contains("cluster_state:ok"),
+        denied_foreigner: has_met_another(&deployment.acts) && has_denied_foreigner(server),
         info,
     }
+}
+
+/// Returns true if a server has denied access to others than Rolecall and replicas with the right
+/// password. Without a password, Rolecall sends INFO first; and each replica sends PING before it
+/// logs in.
+fn has_denied_foreigner(server: &ServerProcess) -> bool {
+    let sections = ["errorstats", "commandstats"];
+    let replies = sections.iter().filter_map(|section| server.execute(&["INFO", section]));
+    let fields = Fields::parse(&replies.flatten().collect::<Vec<_>>().join("\n"));
+    denied_by_foreigners(&fields) > 0
+}
+
+/// Returns the number of denials of which neither Rolecall nor a replica with the right password is
+/// the cause, from INFO errorstats and commandstats.
+fn denied_by_foreigners(fields: &Fields) -> u64 {
+    let count = |field: &str, name: &str| {
+        let pairs = fields.get(field).unwrap_or_default().split(',');
+        let value = pairs.filter_map(|pair| pair.split_once('=')).find(|(own, _)| *own == name);
+        value.and_then(|(_, value)| value.parse::<u64>().ok()).unwrap_or_default()
+    };
+    let codes = ["NOAUTH", "WRONGPASS", "NOPERM"].iter();
+    let denied: u64 = codes.map(|code| count(&format!("errorstat_{code}"), "count")).sum();
+    let rejected = ["info", "ping"].iter();
+    let explained: u64 =
+        rejected.map(|command| count(&format!("cmdstat_{command}"), "rejected_calls")).sum();
+    denied.saturating_sub(explained)
 }
 
 fn client_truth(
@@ -321,5 +368,27 @@ fn sentinel(world: &World, index: usize) -> SentinelTruth {
         loss: world.mesh.loss_between(HostId::Sentinel(index), HostId::Exporter),
         replicas: replicas.collect(),
         masters,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denials_of_rolecall_and_of_replicas_that_log_in_are_no_foreigners() {
+        // A replica of a Valkey cluster that met another cluster: only Rolecall has no password.
+        let replica = "errorstat_ERR:count=1\nerrorstat_NOAUTH:count=60\n\
+             cmdstat_info:calls=257,usec=20039,usec_per_call=78,rejected_calls=60,failed_calls=0";
+        assert_eq!(denied_by_foreigners(&Fields::parse(replica)), 0);
+        // A master of it: replicas and clients of the other cluster have no password either.
+        let master = "errorstat_NOAUTH:count=388\n\
+             cmdstat_info:calls=261,usec=27705,usec_per_call=106,rejected_calls=60,failed_calls=0\n\
+             cmdstat_ping:calls=1,usec=1,usec_per_call=1,rejected_calls=59,failed_calls=0\n\
+             cmdstat_psync:calls=2,usec=1070,usec_per_call=535,rejected_calls=57,failed_calls=0\n\
+             cmdstat_client|setinfo:calls=4,usec=2,usec_per_call=0,rejected_calls=41,failed_calls=0";
+        assert_eq!(denied_by_foreigners(&Fields::parse(master)), 269);
+        // Before 6.2.
+        assert_eq!(denied_by_foreigners(&Fields::parse("cmdstat_info:calls=29,usec=1172")), 0);
     }
 }

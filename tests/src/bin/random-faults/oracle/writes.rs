@@ -33,7 +33,7 @@ pub(crate) fn read_back(world: &World, index: usize) -> Option<WritesOfHistory> 
         }
     }
     let mut writes = WritesOfHistory::default();
-    for client in &deployment.clients {
+    for client in deployment.all_clients() {
         let WriteLog { writes: outcomes, .. } = client.log();
         for (number, write) in outcomes {
             let is_present = keys.contains(&format!("{}{number}", client.settings.prefix));
