@@ -122,9 +122,9 @@ const READ_PER_REPORTED: usize = 64;
 /// Number of nodes that verdicts may read.
 ///
 /// A reported node adds [`READ_PER_REPORTED`]. So the cost of a round depends only on its own
-/// nodes, and the verdict may be missing for the last reports, at most those of a 64th of all nodes.
-/// Without it, ten thousand deployments that fall silent would cause ten thousand verdicts about
-/// all nodes.
+/// nodes, and the verdict may be missing for the last reports, at most those of a 64th of all
+/// nodes. Without it, ten thousand deployments that fall silent would cause ten thousand verdicts
+/// about all nodes.
 #[derive(Debug, Default)]
 struct Budget(usize);
 

@@ -392,7 +392,7 @@ fn own_errors_belong_to_the_process_that_counted_them() {
 }
 
 #[test]
-fn denied_attempts_of_other_tasks_are_own_errors_of_the_process_that_counted_them() {
+fn denied_attempts_of_other_tasks_are_own_errors() {
     for (run_id, expected) in [("a", Some(5)), ("b", Some(2))] {
         let mut server = Server::start(INFO);
         server.poll();

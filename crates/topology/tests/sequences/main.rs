@@ -499,7 +499,7 @@ fn with_an_unrelated_master() -> TestDeployment {
 }
 
 #[test]
-fn an_unrelated_master_becomes_the_primary_when_the_last_primary_follows_it() {
+fn a_master_that_the_last_primary_follows_is_the_primary() {
     let unrelated = reply(&master("w", 'e'));
     // The link of a replica is down until its full resync ends, which may never happen.
     let [demoted, y, z] =
@@ -523,7 +523,7 @@ fn an_unrelated_master_becomes_the_primary_when_the_last_primary_follows_it() {
 }
 
 #[test]
-fn an_unrelated_master_becomes_the_primary_when_all_replicas_follow_it() {
+fn a_master_that_all_replicas_follow_is_the_primary() {
     let unrelated = reply(&master("w", 'e'));
     let [follows, chained, remains] =
         [("y", 4), ("z", 2), ("z", 1)].map(|(run_id, port)| reply(&cut_replica(run_id, 'a', port)));

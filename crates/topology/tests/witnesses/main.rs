@@ -245,7 +245,7 @@ fn watched_with(entry: &SentinelEntry) -> TestDeployment {
 }
 
 #[test]
-fn a_sentinel_vouches_for_a_node_that_it_considers_down_but_that_replies() {
+fn a_sentinel_vouches_for_a_flagged_node_that_replies() {
     // A master that reports to be a replica.
     let mut demoted = considered_down(500, 500);
     demoted.role_reported = Some(Role::Replica);
