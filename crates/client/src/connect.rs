@@ -156,8 +156,8 @@ async fn connect_tcp(
         None => (Box::new(tcp), None),
         Some(tls) => start_tls(tls, host, address, tcp).await?,
     };
-    let with_peer = |failure| Failure { peer: Some(address), ..failure };
-    let connected = authenticate(endpoint, password, stream).await.map_err(with_peer)?;
+    let of_peer = |failure: Failure| failure.of_peer(address);
+    let connected = authenticate(endpoint, password, stream).await.map_err(of_peer)?;
     Ok(Connected { peer: Some(address), certificate_expiry, ..connected })
 }
 

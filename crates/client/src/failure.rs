@@ -12,16 +12,24 @@ pub struct Failure {
     pub reason: Reason,
     /// Details for the log and for pages. Contains no secret.
     pub detail: String,
-    /// Code of the error reply to a command; `None` for other failures. The server has counted it.
-    pub error_code: Option<String>,
-    /// Address of the server that refused the first command of a connection; `None` for other
-    /// failures and for Unix sockets.
-    pub peer: Option<SocketAddr>,
+    /// Error reply to a command; `None` for other failures. Boxed, because tasks contain several
+    /// failures.
+    pub counted_error: Option<Box<CountedError>>,
     /// The connection failed within 300 ms after a command was sent.
     pub failed_at_once: bool,
     /// The server closed the connection at once when it received a command, and keeps another one
     /// open on which it receives none. Known only after a probe without TLS.
     pub closes_on_command: bool,
+}
+
+/// Error reply that is part of the counters of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountedError {
+    /// Its code.
+    pub code: String,
+    /// Address of the server, if it refused the first command of a connection; `None` for other
+    /// commands and for Unix sockets.
+    pub peer: Option<SocketAddr>,
 }
 
 impl fmt::Display for Failure {
@@ -40,8 +48,7 @@ impl Failure {
         Failure {
             reason,
             detail,
-            error_code: None,
-            peer: None,
+            counted_error: None,
             failed_at_once: false,
             closes_on_command: false,
         }
@@ -53,8 +60,17 @@ impl Failure {
         let reason = error.reason().unwrap_or(Reason::Protocol);
         // A server sends these errors when it accepts a connection, and counts none.
         let is_counted = reason != Reason::Maxclients && error.code != "DENIED";
-        let error_code = is_counted.then(|| error.code.clone());
-        Failure { error_code, ..Failure::new(reason, &error.text) }
+        let counted = || Box::new(CountedError { code: error.code.clone(), peer: None });
+        let counted_error = is_counted.then(counted);
+        Failure { counted_error, ..Failure::new(reason, &error.text) }
+    }
+
+    /// Adds the address of the server.
+    pub(crate) fn of_peer(mut self, peer: SocketAddr) -> Self {
+        if let Some(error) = &mut self.counted_error {
+            error.peer = Some(peer);
+        }
+        self
     }
 }
 

@@ -32,7 +32,7 @@ pub use command::Command;
 pub use connect::ConnectOptions;
 pub use connection::{Connection, Replies};
 pub use endpoint::{Address, Credentials, Endpoint, Password};
-pub use failure::Failure;
+pub use failure::{CountedError, Failure};
 pub use receive::make_valid_utf8;
 pub use relay::{COMMAND_LIMITS, MESSAGE_LIMITS};
 pub use secrecy::SecretString;

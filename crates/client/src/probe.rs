@@ -137,7 +137,7 @@ async fn reaction(stream: &mut TcpStream) -> Reaction {
 fn refusal(greeting: &[u8], password: &SentPassword) -> Option<Failure> {
     let text = std::str::from_utf8(greeting).ok()?;
     let error = password.error(text.strip_prefix('-')?.lines().next()?);
-    error.reason().map(|_| Failure { error_code: None, ..Failure::refusal(&error) })
+    error.reason().map(|_| Failure { counted_error: None, ..Failure::refusal(&error) })
 }
 
 #[cfg(test)]

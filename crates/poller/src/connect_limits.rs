@@ -15,6 +15,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
+use crate::denied_attempts::DeniedAttempts;
 
 /// Limit of concurrent attempts of [`ConnectLane::Hanging`], over all deployments.
 const MAX_HANGING: usize = 64;
@@ -52,6 +53,8 @@ pub(crate) struct ConnectLimiter {
     hanging: Arc<Semaphore>,
     /// Number of attempts in progress.
     connecting: AtomicU64,
+    /// Attempts that servers denied.
+    pub(crate) denied_attempts: DeniedAttempts,
 }
 
 /// Places for attempts to connect to one host.
@@ -102,6 +105,7 @@ impl ConnectLimiter {
             hosts: Mutex::default(),
             hanging: Arc::new(Semaphore::new(MAX_HANGING)),
             connecting: AtomicU64::new(0),
+            denied_attempts: DeniedAttempts::default(),
         }
     }
 

@@ -11,7 +11,6 @@ use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
 use crate::computation::ComputeThreads;
 use crate::connect_limits::{ConnectLane, ConnectLimiter, ConnectPermit};
-use crate::denied_attempts::DeniedAttempts;
 use crate::descriptors::{DescriptorCount, cause};
 use crate::excess_registry::ExcessRegistry;
 use crate::process_registry::ProcessRegistry;
@@ -30,7 +29,6 @@ pub struct PollerContext {
     pub recorder: Option<RoundRecorder>,
     pub(crate) blindness: Arc<BlindnessDetector>,
     pub(crate) processes: ProcessRegistry,
-    pub(crate) denied_attempts: DeniedAttempts,
     pub(crate) compute_threads: ComputeThreads,
     pub(crate) excess: ExcessRegistry,
     /// Layouts of INFO and CLUSTER INFO, which nodes share.
@@ -50,7 +48,6 @@ impl PollerContext {
             recorder: None,
             blindness: Arc::default(),
             processes: ProcessRegistry::default(),
-            denied_attempts: DeniedAttempts::default(),
             compute_threads: ComputeThreads::default(),
             excess: ExcessRegistry::default(),
             layouts: Layouts::default(),
@@ -89,7 +86,7 @@ impl PollerContext {
         let permit = self.connect_limiter.permit(address, *lane).await?;
         let outcome = self.attempt(permit, lane, attempt).await;
         if let Err(failure) = &outcome {
-            self.denied_attempts.record(failure, None);
+            self.connect_limiter.denied_attempts.record(failure, None);
         }
         outcome
     }

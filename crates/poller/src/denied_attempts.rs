@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use client::Failure;
+use client::{CountedError, Failure};
 use topology::OwnErrors;
 
 use crate::own_errors;
@@ -15,38 +15,46 @@ use crate::own_errors;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DeniedAttempts {
     /// Errors that wait for a reader, for each of the readers at an address.
-    pending: Arc<Mutex<HashMap<SocketAddr, Vec<Pending>>>>,
+    pending: Arc<Mutex<HashMap<SocketAddr, Vec<Arc<Pending>>>>>,
 }
 
-type Pending = Arc<Mutex<OwnErrors>>;
+/// Errors that wait for one reader.
+#[derive(Debug)]
+struct Pending {
+    address: SocketAddr,
+    errors: Mutex<OwnErrors>,
+}
 
 /// Reader of the denied attempts at the address of a server. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct DenialReader {
     registry: DeniedAttempts,
-    address: SocketAddr,
-    pending: Pending,
+    pending: Arc<Pending>,
 }
 
 impl DeniedAttempts {
     /// Records a failed attempt to connect for all readers except that of the task that made it.
     /// Only an error reply to its first command counts.
     pub(crate) fn record(&self, failure: &Failure, own: Option<&DenialReader>) {
-        let (Some(code), Some(peer)) = (&failure.error_code, failure.peer) else { return };
-        let is_own = |pending: &&Pending| own.is_some_and(|own| Arc::ptr_eq(pending, &own.pending));
-        for pending in self.lock().get(&peer).into_iter().flatten().filter(|it| !is_own(it)) {
-            own_errors::add(&mut lock(pending), code, 1);
+        let Some(CountedError { code, peer: Some(peer) }) = failure.counted_error.as_deref() else {
+            return;
+        };
+        let is_own =
+            |pending: &Arc<Pending>| own.is_some_and(|own| Arc::ptr_eq(pending, &own.pending));
+        let readers = self.lock();
+        for pending in readers.get(peer).into_iter().flatten().filter(|it| !is_own(it)) {
+            own_errors::add(&mut lock(&pending.errors), code, 1);
         }
     }
 
     /// Returns a reader of the attempts at an address from now on.
     pub(crate) fn reader(&self, address: SocketAddr) -> DenialReader {
-        let pending = Pending::default();
+        let pending = Arc::new(Pending { address, errors: Mutex::default() });
         self.lock().entry(address).or_default().push(Arc::clone(&pending));
-        DenialReader { registry: self.clone(), address, pending }
+        DenialReader { registry: self.clone(), pending }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Pending>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Vec<Arc<Pending>>>> {
         lock(&self.pending)
     }
 }
@@ -54,22 +62,22 @@ impl DeniedAttempts {
 impl DenialReader {
     /// Returns the address of the server.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.pending.address
     }
 
     /// Returns the errors since the last call.
     pub(crate) fn take(&self) -> OwnErrors {
-        std::mem::take(&mut lock(&self.pending))
+        std::mem::take(&mut lock(&self.pending.errors))
     }
 }
 
 impl Drop for DenialReader {
     fn drop(&mut self) {
         let mut readers = self.registry.lock();
-        if let Some(pending) = readers.get_mut(&self.address) {
+        if let Some(pending) = readers.get_mut(&self.address()) {
             pending.retain(|other| !Arc::ptr_eq(other, &self.pending));
             if pending.is_empty() {
-                readers.remove(&self.address);
+                readers.remove(&self.address());
             }
         }
     }
@@ -81,12 +89,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use snapshot::{Reason, ServerError};
+    use snapshot::ServerError;
 
     use super::*;
 
     fn denied(peer: Option<SocketAddr>) -> Failure {
-        Failure { peer, ..Failure::refusal(&ServerError::new("NOAUTH Authentication required.")) }
+        let mut failure = Failure::refusal(&ServerError::new("NOAUTH Authentication required."));
+        failure.counted_error.as_mut().expect("it is counted").peer = peer;
+        failure
     }
 
     #[test]
@@ -98,7 +108,7 @@ mod tests {
         attempts.record(&denied(Some(one)), None);
         attempts.record(&denied(Some(one)), Some(&readers[0]));
         // The server has not counted these, or it is unknown.
-        let closed = Failure { peer: Some(one), ..Failure::new(Reason::Closed, "closed") };
+        let closed = Failure { counted_error: None, ..denied(Some(one)) };
         attempts.record(&closed, None);
         attempts.record(&denied(None), None);
         let counts = |reader: &DenialReader| reader.take().get("NOAUTH").copied();

@@ -145,7 +145,7 @@ impl EndpointChecker {
         let opening = opening.map_err(cause);
         permit.record_outcome(&opening);
         if let Err(failure) = &opening {
-            self.context.denied_attempts.record(failure, None);
+            self.context.connect_limiter.denied_attempts.record(failure, None);
         }
         let mut connection = opening?;
         drop(permit);

@@ -159,7 +159,10 @@ impl NodeTask {
                 self.tolerates_close = false;
                 self.place = None;
                 self.plan.connection_failed(&failure);
-                self.context.denied_attempts.record(&failure, self.denials.as_ref());
+                self.context
+                    .connect_limiter
+                    .denied_attempts
+                    .record(&failure, self.denials.as_ref());
                 let failure = self.proxy_probe.explain_attempt(failure, &self.settings.endpoint);
                 return self.report_failed(failure).await;
             }
@@ -250,7 +253,8 @@ impl NodeTask {
     /// Reads the denied attempts of other tasks at the address of a new connection.
     fn read_denials(&mut self, peer: Option<SocketAddr>) {
         if self.denials.as_ref().map(DenialReader::address) != peer {
-            self.denials = peer.map(|peer| self.context.denied_attempts.reader(peer));
+            self.denials =
+                peer.map(|peer| self.context.connect_limiter.denied_attempts.reader(peer));
         }
     }
 

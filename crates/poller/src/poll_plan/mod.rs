@@ -135,8 +135,8 @@ impl PollPlan {
     /// Records a failed connection attempt. If the server refused its first command, it counted
     /// that as an error.
     pub(crate) fn connection_failed(&mut self, failure: &Failure) {
-        if let Some(code) = &failure.error_code {
-            self.process.count_error(code, 1);
+        if let Some(error) = &failure.counted_error {
+            self.process.count_error(&error.code, 1);
         }
     }
 

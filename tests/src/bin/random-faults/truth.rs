@@ -372,7 +372,7 @@ fn sentinel(world: &World, index: usize) -> SentinelTruth {
 }
 
 #[cfg(test)]
-mod tests {
+mod denial_tests {
     use super::*;
 
     #[test]
