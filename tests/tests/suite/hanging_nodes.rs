@@ -58,6 +58,9 @@ fn hanging_server_delays_no_round_and_keeps_its_connection() {
     );
 
     let down = daemon.until(SECOND * 3, "redis_up", &labels, 0.0);
+    // The primary observes the replica. Until its last statement is too old, the state is unknown,
+    // for at most one round more.
+    daemon.until(SECOND * 2, "redis_node_state", &[labels[0], ("state", "down")], 1.0);
     let samples = daemon.samples();
     assert_eq!(samples.get("redis_down_reason", &[labels[0], ("reason", "timeout")]), Some(1.0));
     assert_eq!(samples.count("redis_role", &labels), 0, "a node that is down has no role");
