@@ -44,19 +44,9 @@ impl Fields {
         ExpectedLayout::default().parse(text)
     }
 
-    /// Returns the names of the lines.
-    pub(crate) fn layout(&self) -> &Arc<Layout> {
-        &self.layout
-    }
-
-    /// Returns the value of the line at a position of the layout.
-    pub(crate) fn at(&self, position: usize) -> Option<&str> {
-        self.values.get(position)
-    }
-
     /// Returns the value of a field, as the server wrote it.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.at(self.layout.position(name)?)
+        self.values.get(self.layout.position(name)?)
     }
 
     /// Returns the value of a field that is a finite number.
@@ -89,7 +79,7 @@ impl Fields {
 
     /// Returns the name and value of every field, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        let value = |position| Some((self.layout.name(position), self.at(position)?));
+        let value = |position| Some((self.layout.name(position), self.values.get(position)?));
         self.layout.first_lines().filter_map(value)
     }
 
@@ -122,7 +112,7 @@ impl Fields {
     ///
     /// Numbers may be missing: INFO keyspace, for example, omits empty databases.
     pub(crate) fn numbered(&self, kind: NumberedField) -> impl Iterator<Item = (u32, &str)> {
-        let value = |(number, position)| Some((number, self.at(position)?));
+        let value = |(number, position)| Some((number, self.values.get(position)?));
         self.layout.numbered(kind).filter_map(value)
     }
 }

@@ -12,7 +12,6 @@ mod cluster;
 mod commands;
 mod config;
 mod errors;
-mod field_reader;
 mod fields;
 mod identity;
 mod key_values;
@@ -38,7 +37,6 @@ pub use cluster::{ClusterMap, ClusterNode, OpenSlot, Shard, ShardNode, SlotDirec
 pub use commands::{CommandStat, CommandStats};
 pub use config::{CONFIG_PARAMETERS, Config, OutputBufferLimit};
 pub use errors::ErrorStats;
-pub use field_reader::FieldReader;
 pub use fields::Fields;
 pub use identity::Identity;
 pub use keyspace::Database;
