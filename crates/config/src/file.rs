@@ -88,7 +88,7 @@ pub(crate) struct FileWeb {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileMetrics {
     /// Metrics of `/metrics` without `collect[]`: `full` for all, or `core` for those that the
-    /// alert rules and the dashboards Fleet and Deployment use, about a third of the series. The
+    /// alert rules and the dashboards Fleet and Deployment use, less than half of the series. The
     /// other dashboards need `full`.
     #[cfg_attr(test, schemars(example = &"core", extend("x-default" = "full")))]
     set: Option<MetricSet>,
