@@ -1,5 +1,6 @@
 //! INFO commandstats: calls and errors of each command.
 
+use crate::key_values;
 use crate::names::{NameKind, is_bounded};
 
 /// Statistics of every command that ran or was rejected since the start of the server or the last
@@ -150,20 +151,22 @@ impl OtherCommands {
 impl CommandStat {
     /// Parses a line. The returned statistics have no name yet.
     fn parse(line: &str) -> Option<(&str, Self)> {
-        let (name, values) = line.strip_prefix("cmdstat_")?.rsplit_once(":calls=")?;
-        let mut values = values.split(',');
-        let calls = values.next()?.parse().ok()?;
+        // The name of a command of a module may contain a colon.
+        let (name, values) = line.strip_prefix("cmdstat_")?.rsplit_once(':')?;
         let mut command =
-            CommandStat { name: Box::default(), calls, micros: 0, rejected: None, failed: None };
-        let mut micros = None;
-        for value in values {
-            match value.split_once('=') {
-                Some(("usec", value)) => micros = value.parse().ok(),
-                Some(("rejected_calls", value)) => command.rejected = value.parse().ok(),
-                Some(("failed_calls", value)) => command.failed = value.parse().ok(),
+            CommandStat { name: Box::default(), calls: 0, micros: 0, rejected: None, failed: None };
+        let (mut calls, mut micros) = (None, None);
+        for (key, value) in key_values::pairs(values) {
+            let value = || value.parse().ok();
+            match key {
+                "calls" => calls = value(),
+                "usec" => micros = value(),
+                "rejected_calls" => command.rejected = value(),
+                "failed_calls" => command.failed = value(),
                 _ => {}
             }
         }
+        command.calls = calls?;
         command.micros = micros?;
         Some((name, command))
     }

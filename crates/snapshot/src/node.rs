@@ -122,7 +122,7 @@ impl NodeSnapshot {
         let mut error_lines = Vec::new();
         let mut has_modules = false;
         let fields = layout.parse_with(text, |line| {
-            if line.starts_with(ErrorStats::PREFIX) {
+            if line.starts_with(ErrorStats::PREFIX) || line == ErrorStats::HEADING {
                 error_lines.push(line);
             }
             has_modules |= line.starts_with(MODULE_PREFIX);
@@ -136,7 +136,7 @@ impl NodeSnapshot {
         Some(NodeSnapshot {
             replication: Replication::read(&fields, identity.mode.as_deref(), &mut issues),
             persistence: Persistence::read(&fields),
-            errors: ErrorStats::read(text, error_lines),
+            errors: ErrorStats::read(&error_lines),
             keyspace: keyspace::read(&fields),
             modules: if has_modules { modules(text) } else { Vec::new() },
             watched: sentinel::read(&fields),
