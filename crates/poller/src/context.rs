@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use client::{Address, Command, Failure};
 use config::ConnectLimits;
-use snapshot::Layouts;
+use snapshot::{CommandNames, Layouts};
 
 use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
@@ -33,6 +33,8 @@ pub struct PollerContext {
     pub(crate) excess: ExcessRegistry,
     /// Layouts of INFO and CLUSTER INFO, which nodes share.
     pub(crate) layouts: Layouts,
+    /// Sets of command names, which nodes share.
+    pub(crate) command_names: CommandNames,
     commands_sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
@@ -51,6 +53,7 @@ impl PollerContext {
             compute_threads: ComputeThreads::default(),
             excess: ExcessRegistry::default(),
             layouts: Layouts::default(),
+            command_names: CommandNames::default(),
             commands_sent: Arc::default(),
         }
     }

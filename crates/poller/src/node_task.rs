@@ -110,6 +110,7 @@ impl NodeTask {
             settings.skipped.clone(),
             &settings.assumed_config,
             &context.layouts,
+            &context.command_names,
         );
         NodeTask {
             settings,

@@ -34,7 +34,7 @@ mod texts;
 
 pub use clients::{Client, ClientKind};
 pub use cluster::{ClusterMap, ClusterNode, OpenSlot, Shard, ShardNode, SlotDirection};
-pub use commands::{CommandStat, CommandStats};
+pub use commands::{CommandNames, CommandStat, CommandStats};
 pub use config::{CONFIG_PARAMETERS, Config, OutputBufferLimit};
 pub use errors::ErrorStats;
 pub use fields::Fields;

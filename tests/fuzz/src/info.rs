@@ -92,7 +92,8 @@ fn check_commands(commands: &CommandStats) {
         check_name(NameKind::Command, &command.name);
         assert!(command.succeeded() <= command.calls);
     }
-    let line = |command: &CommandStat| format!("cmdstat_{}:{}\n", command.name, command.values());
+    let line =
+        |command: CommandStat<'_>| format!("cmdstat_{}:{}\n", command.name, command.values());
     let text: String = commands.iter().map(line).collect();
     assert!(CommandStats::parse(&text).iter().eq(commands.iter()), "{text:?}");
 }

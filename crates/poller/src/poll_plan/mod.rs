@@ -18,8 +18,8 @@ use std::time::Duration;
 use client::{Failure, PasswordVersion};
 use config::Cadences;
 use snapshot::{
-    Config, ExpectedLayout, Layouts, NodeSnapshot, OptionalCommand, Reason, Reply, Role,
-    ServerError,
+    CommandNames, Config, ExpectedLayout, Layouts, NodeSnapshot, OptionalCommand, Reason, Reply,
+    Role, ServerError,
 };
 use tokio::time::Instant;
 use topology::OwnErrors;
@@ -60,8 +60,9 @@ impl PollPlan {
         skipped: BTreeSet<OptionalCommand>,
         assumed_config: &BTreeMap<String, String>,
         layouts: &Layouts,
+        command_names: &CommandNames,
     ) -> Self {
-        let process = AddressState::new(&cadences, layouts);
+        let process = AddressState::new(&cadences, layouts, command_names);
         let assumed_config =
             (!assumed_config.is_empty()).then(|| Arc::new(Config::assumed(assumed_config)));
         PollPlan {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use config::Cadences;
 use snapshot::{
-    CONFIG_PARAMETERS, Client, ClusterMap, CommandLatency, CommandStats, Config, ExpectedLayout,
-    Fields, Layouts, NodeSnapshot, Reply, SlowLog,
+    CONFIG_PARAMETERS, Client, ClusterMap, CommandLatency, CommandNames, CommandStats, Config,
+    ExpectedLayout, Fields, Layouts, NodeSnapshot, Reply, SlowLog,
 };
 use tokio::time::Instant;
 use topology::OwnErrors;
@@ -28,6 +28,7 @@ pub(super) struct AddressState {
     /// The `total_error_replies` field of the last INFO.
     pub(super) error_replies: Option<u64>,
     pub(super) command_stats: Source<Arc<CommandStats>>,
+    command_names: CommandNames,
     pub(super) latency_stats: Source<Arc<Vec<CommandLatency>>>,
     pub(super) cluster_info: Source<Arc<Fields>>,
     cluster_info_layout: ExpectedLayout,
@@ -46,12 +47,17 @@ pub(super) struct AddressState {
 }
 
 impl AddressState {
-    pub(super) fn new(cadences: &Cadences, layouts: &Layouts) -> Self {
+    pub(super) fn new(
+        cadences: &Cadences,
+        layouts: &Layouts,
+        command_names: &CommandNames,
+    ) -> Self {
         let latency_cadence = cadences.latencystats.unwrap_or_default();
         AddressState {
             in_cluster: false,
             error_replies: None,
             command_stats: Source::new("INFO commandstats", cadences.commands),
+            command_names: command_names.clone(),
             latency_stats: Source::new("INFO latencystats", latency_cadence),
             cluster_info: Source::new("CLUSTER INFO", Duration::ZERO),
             cluster_info_layout: ExpectedLayout::new(layouts),
@@ -126,7 +132,8 @@ impl AddressState {
             let stats = &mut self.command_stats;
             let before = stats.last.take();
             parsed.refused.extend(stats.update(reply, now));
-            stats.last = reply.text().map(|text| Arc::new(CommandStats::parse(text)));
+            let parse = |text| CommandStats::parse_shared(text, &self.command_names);
+            stats.last = reply.text().map(|text| Arc::new(parse(text)));
             parsed.commands_read = stats.last.is_some();
             // After a topology command, read them again with the next poll.
             if let (Some(before), Some(after)) = (&before, &stats.last)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use client::{Failure, PasswordVersion};
 use config::Cadences;
-use snapshot::{Layouts, OptionalCommand, Reply, ServerError};
+use snapshot::{CommandNames, Layouts, OptionalCommand, Reply, ServerError};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -41,7 +41,9 @@ impl Server {
         assumed: &BTreeMap<String, String>,
     ) -> Self {
         let layouts = Layouts::default();
-        let mut plan = PollPlan::new(Cadences::default(), SECOND, skipped, assumed, &layouts);
+        let names = CommandNames::default();
+        let mut plan =
+            PollPlan::new(Cadences::default(), SECOND, skipped, assumed, &layouts, &names);
         plan.connected(Some(SocketAddr::from(([10, 0, 0, 1], 6379))), None, None);
         Server {
             plan,

@@ -202,13 +202,16 @@ impl MisroutedTracker {
     fn count_commands(&mut self, snapshot: &NodeSnapshot, now: Monotonic) {
         let Some(stats) = &snapshot.commands else { return };
         let mut by_command = BTreeMap::new();
-        if let Some(previous) = self.commands.replace(Arc::clone(stats)) {
+        // Most polls do not read the statistics again.
+        if let Some(previous) = self.commands.replace(Arc::clone(stats))
+            && !Arc::ptr_eq(&previous, stats)
+        {
             for command in stats.iter() {
                 let Some(refused) = write_refusals::refused(command) else { continue };
-                let before = previous.get(&command.name).and_then(write_refusals::refused);
+                let before = previous.get(command.name).and_then(write_refusals::refused);
                 let grown = increase(before.unwrap_or_default(), refused);
                 if grown > 0 {
-                    by_command.insert(command.name.clone(), grown);
+                    by_command.insert(Box::from(command.name), grown);
                 }
             }
         }

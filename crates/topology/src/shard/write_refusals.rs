@@ -32,11 +32,11 @@ const RUNNERS: [&str; 4] = ["eval", "evalsha", "exec", "fcall"];
 /// Returns how often a read-only replica may have refused a command so far: a write command before
 /// it ran, a command that runs others also while it ran. `None` for other commands, and if the
 /// server does not count refusals.
-pub(crate) fn refused(command: &CommandStat) -> Option<u64> {
-    if RUNNERS.contains(&&*command.name) {
+pub(crate) fn refused(command: CommandStat<'_>) -> Option<u64> {
+    if RUNNERS.contains(&command.name) {
         return Some(command.rejected?.saturating_add(command.failed.unwrap_or_default()));
     }
-    command.rejected.filter(|_| is_write(&command.name))
+    command.rejected.filter(|_| is_write(command.name))
 }
 
 /// Returns true if a command writes itself, and not only runs other commands.
