@@ -89,7 +89,7 @@ fn check_errors(errors: &ErrorStats) {
 fn check_commands(commands: &CommandStats) {
     assert!(commands.iter().count() <= CommandStats::MAX_COMMANDS + 1);
     for command in commands.iter() {
-        check_name(NameKind::Command, &command.name);
+        check_name(NameKind::Command, command.name);
         assert!(command.succeeded() <= command.calls);
     }
     let line =
