@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::key_values;
+use crate::lines::lines;
 use crate::names::{NameKind, is_bounded};
 
 /// Names of commands, sorted.
@@ -79,7 +80,7 @@ impl CommandStats {
     /// Parses a reply like [`CommandStats::parse`], and shares its names.
     pub fn parse_shared(text: &str, names: &CommandNames) -> Self {
         let (mut commands, mut other) = (Vec::new(), OtherCommands::default());
-        for command in text.lines().filter_map(CommandStat::parse) {
+        for command in lines(text).filter_map(CommandStat::parse) {
             if commands.len() < Self::MAX_COMMANDS && is_bounded(NameKind::Command, command.name) {
                 commands.push(command);
             } else {
@@ -229,8 +230,11 @@ impl From<CommandStat<'_>> for CommandCounts {
 impl<'a> CommandStat<'a> {
     /// Parses a line.
     fn parse(line: &'a str) -> Option<Self> {
+        let line = line.strip_prefix("cmdstat_")?;
         // The name of a command of a module may contain a colon.
-        let (name, values) = line.strip_prefix("cmdstat_")?.rsplit_once(':')?;
+        let is_end = |colon: &usize| line[*colon..].starts_with(":calls=");
+        let end = line.match_indices(':').map(|(colon, _)| colon).find(is_end)?;
+        let (name, values) = (&line[..end], &line[end + 1..]);
         let (mut calls, mut micros, mut rejected, mut failed) = (None, None, None, None);
         for (key, value) in key_values::pairs(values) {
             let value = || value.parse().ok();

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::Fields;
+use crate::lines::split_line;
 use crate::texts::Texts;
 
 /// Maximum length of a line, bytes. Longer lines are skipped.
@@ -252,18 +253,6 @@ fn name(names: &Texts, position: usize) -> &str {
 fn expected_value<'a>(name: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
     let (value, rest) = split_line(text.strip_prefix(name)?);
     (name.len() + value.len() <= MAX_LINE).then_some((value, rest))
-}
-
-/// Returns the first line without its line ending, and the text after it.
-fn split_line(text: &str) -> (&str, &str) {
-    let bytes = text.as_bytes();
-    let line_feed = bytes.iter().position(|byte| *byte == b'\n');
-    let mut end = line_feed.unwrap_or(bytes.len());
-    // Without more CR at its end, a line that is written with its value is read again as the same.
-    while end > 0 && bytes[end - 1] == b'\r' {
-        end -= 1;
-    }
-    (&text[..end], line_feed.map_or("", |line_feed| &text[line_feed + 1..]))
 }
 
 /// Returns the name with its colon and the value of a line; `None` if the line is not kept.

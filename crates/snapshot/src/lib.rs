@@ -18,6 +18,7 @@ mod key_values;
 mod keyspace;
 mod latency;
 mod layout;
+mod lines;
 mod names;
 mod node;
 mod optional_command;
