@@ -204,9 +204,12 @@ impl MisroutedTracker {
         let mut by_command = BTreeMap::new();
         if let Some(previous) = self.commands.replace(Arc::clone(stats)) {
             for command in stats.iter() {
-                let Some(refused) = write_refusals::refused(command) else { continue };
-                let before = previous.get(&command.name).and_then(write_refusals::refused);
-                let grown = increase(before.unwrap_or_default(), refused);
+                let refused = write_refusals::refused(command);
+                if refused == 0 {
+                    continue;
+                }
+                let before = previous.get(&command.name).map_or(0, write_refusals::refused);
+                let grown = increase(before, refused);
                 if grown > 0 {
                     by_command.insert(command.name.clone(), grown);
                 }
@@ -222,9 +225,7 @@ impl MisroutedTracker {
     }
 
     fn count_refusals(&mut self, counters: &Counters, is_replica: bool, round: &MisrouteContext) {
-        let table = counters.errors().map(|mut errors| {
-            errors.find(|(code, _)| *code == "READONLY").map_or(0, |(_, total)| total)
-        });
+        let table = counters.errors_with(&["READONLY"]);
         let count = RefusalCount {
             by_table: table.is_some(),
             total: table.unwrap_or(self.rejected),
