@@ -247,7 +247,7 @@ impl Case {
         ];
         for (what, value, limit, unit) in limits {
             if let Some(limit) = limit {
-                report.limit(&format!("{shape}, {nodes} nodes: {what}"), value, limit, unit);
+                report.limit(&format!("{shape} {nodes}: {what}"), value, limit, unit);
             }
         }
     }

@@ -120,7 +120,7 @@ pub(crate) fn measure(report: &mut Report) {
         let bare = bare_sockets(&addresses.collect::<Vec<_>>(), MEASURE_TIME / 3);
         cost.add_row(report, "Rolecall", nodes, Some(bare));
         report.limit(
-            &format!("server time of each round, {nodes} nodes"),
+            &format!("server time of each round, real servers, nodes: {nodes}"),
             cost.server,
             SERVER_TIME_LIMIT,
             "us",

@@ -91,7 +91,9 @@ impl Report {
             let unit =
                 if limit.unit.is_empty() { String::new() } else { format!(" {}", limit.unit) };
             let verdict = if limit.holds() { "holds" } else { "**exceeded**" };
-            writeln!(text, "| {what} | {value:.1}{unit} | {largest}{unit} | {verdict} |")
+            // Ratios are close to one.
+            let decimals = if limit.unit == "times" { 2 } else { 1 };
+            writeln!(text, "| {what} | {value:.decimals$}{unit} | {largest}{unit} | {verdict} |")
                 .expect("writing to a string cannot fail");
         }
         write!(
