@@ -109,8 +109,7 @@ impl NodeTask {
             settings.interval,
             settings.skipped.clone(),
             &settings.assumed_config,
-            &context.layouts,
-            &context.command_names,
+            &context.common,
         );
         NodeTask {
             settings,

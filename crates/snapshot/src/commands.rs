@@ -1,10 +1,11 @@
 //! INFO commandstats: calls and errors of each command.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::key_values;
 use crate::lines::lines;
 use crate::names::{NameKind, is_bounded};
+use crate::pool::Pool;
 
 /// Names of commands, sorted.
 type Names = Arc<[Box<str>]>;
@@ -57,12 +58,8 @@ struct CommandCounts {
     failed: Option<u64>,
 }
 
-/// Sets of command names that several nodes share. Clones have the same content.
-///
-/// Nodes of one application usually received the same commands. Keeps at most 256 sets. A node
-/// whose set is not kept shares it with no other node.
-#[derive(Debug, Clone, Default)]
-pub struct CommandNames(Arc<Mutex<Vec<Names>>>);
+/// Sets of command names, which nodes of one application usually have in common.
+pub type CommandNames = Pool<[Box<str>]>;
 
 impl CommandStats {
     /// Maximum number of commands that are kept. Redis 8 has about 450, including subcommands.
@@ -134,7 +131,7 @@ impl CommandStats {
             commands.insert(position, sums.named(Self::OTHER));
         }
         CommandStats {
-            names: names.shared(&commands),
+            names: shared_names(&commands, names),
             counts: commands.into_iter().map(CommandCounts::from).collect(),
             excess: excess + other.count,
         }
@@ -162,27 +159,13 @@ impl CommandStats {
     }
 }
 
-impl CommandNames {
-    const MAX_SETS: usize = 256;
-
-    /// Returns the names of the commands.
-    fn shared(&self, commands: &[CommandStat<'_>]) -> Names {
-        let is_equal = |names: &&Names| {
-            names.len() == commands.len()
-                && names.iter().zip(commands).all(|(name, command)| **name == *command.name)
-        };
-        let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(names) = sets.iter().find(is_equal) {
-            return Arc::clone(names);
-        }
-        let names: Names = commands.iter().map(|command| command.name.into()).collect();
-        // Sets that no node has any more are of no use.
-        sets.retain(|names| Arc::strong_count(names) > 1);
-        if sets.len() < Self::MAX_SETS {
-            sets.push(Arc::clone(&names));
-        }
-        names
-    }
+/// Returns the names of the commands.
+fn shared_names(commands: &[CommandStat<'_>], names: &CommandNames) -> Names {
+    let is_equal = |names: &[Box<str>]| {
+        names.len() == commands.len()
+            && names.iter().zip(commands).all(|(name, command)| **name == *command.name)
+    };
+    names.find(is_equal, || commands.iter().map(|command| command.name.into()).collect())
 }
 
 /// Sums of commands that have no statistics of their own.
@@ -304,10 +287,6 @@ mod tests {
         let second = parse("cmdstat_get:calls=3,usec=1\ncmdstat_set:calls=4,usec=1\n");
         assert!(Arc::ptr_eq(&first.names, &second.names));
         assert_eq!(second.get("set").map(|command| command.calls), Some(4));
-        drop((first, second));
-        let other = parse("cmdstat_del:calls=1,usec=1\n");
-        assert!(other.get("get").is_none() && other.get("del").is_some());
-        assert_eq!(names.0.lock().expect("names").len(), 1, "an unused set is forgotten");
     }
 
     #[test]

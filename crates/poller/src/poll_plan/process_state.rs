@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use config::Cadences;
 use snapshot::{
-    CONFIG_PARAMETERS, Client, ClusterMap, CommandLatency, CommandNames, CommandStats, Config,
-    ExpectedLayout, Fields, Layouts, NodeSnapshot, Reply, SlowLog,
+    CONFIG_PARAMETERS, Client, ClusterMap, CommandLatency, CommandStats, Config, ExpectedLayout,
+    Fields, NodeSnapshot, Reply, SlowLog,
 };
 use tokio::time::Instant;
 use topology::OwnErrors;
 use topology::limits::CLIENT_LIST_CADENCE;
 
+use super::CommonData;
 use super::command::PollCommand;
 use super::replies::{Batch, ParsedReplies};
 use super::source::Source;
@@ -23,12 +24,12 @@ const ON_REQUEST: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// State of one address. The permissions outlive the server process, the data do not.
 pub(super) struct AddressState {
+    common: Arc<CommonData>,
     /// True for a cluster node that is not loading. Only then does it answer CLUSTER INFO.
     pub(super) in_cluster: bool,
     /// The `total_error_replies` field of the last INFO.
     pub(super) error_replies: Option<u64>,
     pub(super) command_stats: Source<Arc<CommandStats>>,
-    command_names: CommandNames,
     pub(super) latency_stats: Source<Arc<Vec<CommandLatency>>>,
     pub(super) cluster_info: Source<Arc<Fields>>,
     cluster_info_layout: ExpectedLayout,
@@ -47,20 +48,16 @@ pub(super) struct AddressState {
 }
 
 impl AddressState {
-    pub(super) fn new(
-        cadences: &Cadences,
-        layouts: &Layouts,
-        command_names: &CommandNames,
-    ) -> Self {
+    pub(super) fn new(cadences: &Cadences, common: &Arc<CommonData>) -> Self {
         let latency_cadence = cadences.latencystats.unwrap_or_default();
         AddressState {
+            common: Arc::clone(common),
             in_cluster: false,
             error_replies: None,
             command_stats: Source::new("INFO commandstats", cadences.commands),
-            command_names: command_names.clone(),
             latency_stats: Source::new("INFO latencystats", latency_cadence),
             cluster_info: Source::new("CLUSTER INFO", Duration::ZERO),
-            cluster_info_layout: ExpectedLayout::new(layouts),
+            cluster_info_layout: ExpectedLayout::new(&common.layouts),
             cluster_nodes: Source::new("CLUSTER NODES", ON_REQUEST),
             slowlog: Source::of_multiple_commands("SLOWLOG", cadences.slowlog),
             config: Source::of_multiple_commands("CONFIG GET", cadences.config),
@@ -132,7 +129,7 @@ impl AddressState {
             let stats = &mut self.command_stats;
             let before = stats.last.take();
             parsed.refused.extend(stats.update(reply, now));
-            let parse = |text| CommandStats::parse_shared(text, &self.command_names);
+            let parse = |text| CommandStats::parse_shared(text, &self.common.command_names);
             stats.last = reply.text().map(|text| Arc::new(parse(text)));
             parsed.commands_read = stats.last.is_some();
             // After a topology command, read them again with the next poll.
@@ -175,7 +172,8 @@ impl AddressState {
         let replies = batch.config_replies();
         let Some(((_, first), others)) = replies.split_first() else { return };
         parsed.refused.extend(self.config.update(first, now));
-        self.config.last = first.error().is_none().then(|| Arc::new(parse_config(&replies)));
+        let parse = || self.common.configs.share(parse_config(&replies));
+        self.config.last = first.error().is_none().then(parse);
         for (parameter, reply) in others {
             if reply.error().is_none() {
                 self.parameters.remove(parameter);
