@@ -34,13 +34,13 @@ impl ErrorStats {
     /// Prefix of the lines of the section `Errorstats`.
     pub(crate) const PREFIX: &str = "errorstat_";
 
-    /// Heading of the section.
+    /// Heading of the section. Recordings add a colon.
     pub(crate) const HEADING: &str = "# Errorstats";
 
     /// Parses the section `Errorstats` of an INFO reply. `lines` are its heading and its lines;
     /// empty if the reply has no such section.
     pub(crate) fn read(lines: &[&str]) -> Self {
-        if !lines.contains(&Self::HEADING) {
+        if !lines.iter().any(|line| line.starts_with(Self::HEADING)) {
             return ErrorStats::Unsupported;
         }
         let mut by_code = Vec::new();

@@ -122,7 +122,7 @@ impl NodeSnapshot {
         let mut error_lines = Vec::new();
         let mut has_modules = false;
         let fields = layout.parse_with(text, |line| {
-            if line.starts_with(ErrorStats::PREFIX) || line == ErrorStats::HEADING {
+            if line.starts_with(ErrorStats::PREFIX) || line.starts_with(ErrorStats::HEADING) {
                 error_lines.push(line);
             }
             has_modules |= line.starts_with(MODULE_PREFIX);
