@@ -1,7 +1,5 @@
 //! Encodes commands.
 
-use std::io::Write;
-
 use crate::Command;
 
 /// Appends the commands to `bytes`, each as an array of bulk strings.
@@ -22,9 +20,17 @@ pub fn encode(commands: &[Command], bytes: &mut Vec<u8>) {
 
 /// Appends one command to `bytes`: its name and its arguments.
 pub(crate) fn encode_words<'a>(words: impl Iterator<Item = &'a str> + Clone, bytes: &mut Vec<u8>) {
-    // Writing to a vector cannot fail.
-    let _ = write!(bytes, "*{}\r\n", words.clone().count());
+    push_number(b'*', words.clone().count(), bytes);
     for word in words {
-        let _ = write!(bytes, "${}\r\n{word}\r\n", word.len());
+        push_number(b'$', word.len(), bytes);
+        bytes.extend_from_slice(word.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
     }
+}
+
+/// Appends the number of elements of an array, or the size of a bulk string.
+fn push_number(kind: u8, number: usize, bytes: &mut Vec<u8>) {
+    bytes.push(kind);
+    bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    bytes.extend_from_slice(b"\r\n");
 }
