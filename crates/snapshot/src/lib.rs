@@ -18,6 +18,7 @@ mod key_values;
 mod keyspace;
 mod latency;
 mod layout;
+mod modules;
 mod names;
 mod node;
 mod optional_command;
@@ -26,6 +27,7 @@ mod persistence;
 mod reason;
 mod replication;
 mod reply;
+mod scripting;
 mod sent_commands;
 mod sentinel;
 mod slots;
@@ -42,6 +44,7 @@ pub use identity::Identity;
 pub use keyspace::Database;
 pub use latency::CommandLatency;
 pub use layout::{ExpectedLayout, Layouts};
+pub use modules::Module;
 pub use names::NameKind;
 pub use node::NodeSnapshot;
 pub use optional_command::OptionalCommand;
@@ -50,6 +53,7 @@ pub use persistence::{Aof, Persistence, Rdb};
 pub use reason::Reason;
 pub use replication::{AttachedReplica, Link, LinkStatus, Replication, Role};
 pub use reply::{Reply, ServerError, printable};
+pub use scripting::ScriptingEngine;
 pub use sent_commands::{
     AUTH, CLIENT_ID, CLIENT_LIST, CLUSTER_INFO, CLUSTER_NODES, CONFIG_GET, INFO, INFO_COMMANDSTATS,
     INFO_LATENCYSTATS, INFO_SERVER, PSUBSCRIBE, Receiver, ReplySize, SENT_COMMANDS,
