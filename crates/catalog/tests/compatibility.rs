@@ -100,6 +100,21 @@ const NOT_CAPTURED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "from a field of CLUSTER INFO that only Valkey has",
+        &[
+            "redis_cluster_nodes_fail",
+            "redis_cluster_nodes_pfail",
+            "redis_cluster_stats_bytes_received",
+            "redis_cluster_stats_bytes_sent",
+            "redis_cluster_stats_module_bytes_received",
+            "redis_cluster_stats_module_bytes_sent",
+            "redis_cluster_stats_pubsub_bytes_received",
+            "redis_cluster_stats_pubsub_bytes_sent",
+            "redis_cluster_voting_nodes_fail",
+            "redis_cluster_voting_nodes_pfail",
+        ],
+    ),
+    (
         "from an INFO field that only Valkey has",
         &[
             "redis_acl_access_denied_db_total",

@@ -194,8 +194,8 @@ fn every_series_is_unique() {
     assert_eq!(unique.len(), series.len());
 }
 
-/// Counters that redis_exporter exposes as gauges. Their name ends in `_total`, so they are counters
-/// with both kinds of names.
+/// Counters that redis_exporter exposes as gauges. Their name ends in `_total`, so they are
+/// counters with both kinds of names.
 const COUNTERS: [&str; 3] = [
     "redis_cluster_messages_received_total",
     "redis_cluster_messages_sent_total",

@@ -1,5 +1,5 @@
-//! Comparison of `/scrape` with redis_exporter 1.45.0 on the same servers: all its series are there,
-//! with the same name, type, labels and value. Every difference is listed with its reason.
+//! Comparison of `/scrape` with redis_exporter 1.45.0 on the same servers: all its series are
+//! there, with the same name, type, labels and value. Every difference is listed with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -125,12 +125,11 @@ impl Collector for ClientFamily {
         // The encoder adds the suffix. It has no counter without one.
         let (suffix, kind) = match self.kind {
             MetricKind::Counter if self.name.ends_with("_total") => ("_total", MetricType::Counter),
-            MetricKind::Counter => ("", MetricType::Unknown),
+            // The encoder has no summaries either, but no row with one is encoded here.
+            MetricKind::Counter | MetricKind::Summary => ("", MetricType::Unknown),
             MetricKind::Info => ("_info", MetricType::Info),
             MetricKind::Gauge => ("", MetricType::Gauge),
             MetricKind::Histogram => ("", MetricType::Histogram),
-            // The encoder has no summaries; no row with one is encoded here.
-            MetricKind::Summary => ("", MetricType::Unknown),
         };
         let name = self.name.strip_suffix(suffix).expect("the name ends with the suffix");
         let mut metric = encoder.encode_descriptor(name, &self.help, None, kind)?;

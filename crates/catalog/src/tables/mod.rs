@@ -66,7 +66,7 @@ pub(crate) const SHARED_NODE: &[NodeRow] = shared_names::NODE;
 
 /// Metrics of a node that only exist with the names of redis_exporter.
 pub(crate) const REDIS_EXPORTER_NODE: [&[NodeRow]; 3] =
-    [redis_exporter::ROWS, redis_exporter_fields::ROWS, redis_exporter_fields::BUS_MESSAGES];
+    [redis_exporter::ROWS, redis_exporter_fields::ROWS, redis_exporter_fields::CLUSTER];
 
 /// Returns the rows of a node that may be on `/scrape`.
 pub(crate) fn redis_exporter_rows() -> impl Iterator<Item = &'static NodeRow> {

@@ -2,8 +2,8 @@
 //! that Rolecall does not have.
 
 use snapshot::{
-    AttachedReplica, CommandLatency, CommandStats, Database, DownState, ErrorStats, LinkStatus,
-    MasterReport, MasterSettings, NodeSnapshot, ScriptingEngine, SentinelEntry,
+    AttachedReplica, CommandLatency, CommandStats, Config, Database, DownState, ErrorStats,
+    LinkStatus, MasterReport, MasterSettings, NodeSnapshot, ScriptingEngine, SentinelEntry,
 };
 use topology::{NodeView, address};
 
@@ -448,7 +448,9 @@ pub(super) const ROWS: &[NodeRow] = &[
                 })
                 .collect();
             threads.sort_unstable_by_key(|(thread, _)| *thread);
-            threads.iter().for_each(|(thread, time)| emit(&[&thread.to_string()], *time));
+            for (thread, time) in threads {
+                emit(&[&thread.to_string()], time);
+            }
         },
     ),
     NodeRow::summaries(
@@ -561,7 +563,7 @@ fn each_database(
 /// Returns the CONFIG parameters.
 fn config(node: &NodeView) -> impl Iterator<Item = (&str, &str)> {
     let config = node.snapshot().and_then(|snapshot| snapshot.config.as_deref());
-    config.into_iter().flat_map(|config| config.iter())
+    config.into_iter().flat_map(Config::iter)
 }
 
 /// Returns the fields of INFO.
@@ -571,7 +573,7 @@ fn fields(node: &NodeView) -> impl Iterator<Item = (&str, &str)> {
 
 /// Emits one value for each scripting engine.
 fn each_engine(node: &NodeView, emit: EmitSample<'_>, value: fn(&ScriptingEngine) -> f64) {
-    for engine in node.snapshot().into_iter().flat_map(|snapshot| snapshot.scripting_engines()) {
+    for engine in node.snapshot().into_iter().flat_map(NodeSnapshot::scripting_engines) {
         emit(&[&engine.name, &engine.module, &engine.abi_version], value(&engine));
     }
 }

@@ -138,120 +138,170 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
 ];
 
-/// Messages over the cluster bus by their kind.
-pub(super) const BUS_MESSAGES: &[NodeRow] = &[
-    bus_messages(
+/// Fields of CLUSTER INFO: messages over the cluster bus by their kind, and nodes by their state.
+pub(super) const CLUSTER: &[NodeRow] = &[
+    cluster_field(
         "redis_cluster_stats_messages_ping_sent",
         "cluster_stats_messages_ping_sent",
         "Messages of the kind ping sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_ping_received",
         "cluster_stats_messages_ping_received",
         "Messages of the kind ping received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_pong_sent",
         "cluster_stats_messages_pong_sent",
         "Messages of the kind pong sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_pong_received",
         "cluster_stats_messages_pong_received",
         "Messages of the kind pong received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_meet_sent",
         "cluster_stats_messages_meet_sent",
         "Messages of the kind meet sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_meet_received",
         "cluster_stats_messages_meet_received",
         "Messages of the kind meet received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_fail_sent",
         "cluster_stats_messages_fail_sent",
         "Messages of the kind fail sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_fail_received",
         "cluster_stats_messages_fail_received",
         "Messages of the kind fail received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_publish_sent",
         "cluster_stats_messages_publish_sent",
         "Messages of the kind publish sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_publish_received",
         "cluster_stats_messages_publish_received",
         "Messages of the kind publish received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_publishshard_sent",
         "cluster_stats_messages_publishshard_sent",
         "Messages of the kind publishshard sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_publishshard_received",
         "cluster_stats_messages_publishshard_received",
         "Messages of the kind publishshard received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_auth_req_sent",
         "cluster_stats_messages_auth-req_sent",
         "Messages of the kind auth-req sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_auth_req_received",
         "cluster_stats_messages_auth-req_received",
         "Messages of the kind auth-req received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_auth_ack_sent",
         "cluster_stats_messages_auth-ack_sent",
         "Messages of the kind auth-ack sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_auth_ack_received",
         "cluster_stats_messages_auth-ack_received",
         "Messages of the kind auth-ack received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_update_sent",
         "cluster_stats_messages_update_sent",
         "Messages of the kind update sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_update_received",
         "cluster_stats_messages_update_received",
         "Messages of the kind update received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_mfstart_sent",
         "cluster_stats_messages_mfstart_sent",
         "Messages of the kind mfstart sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_mfstart_received",
         "cluster_stats_messages_mfstart_received",
         "Messages of the kind mfstart received over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_module_sent",
         "cluster_stats_messages_module_sent",
         "Messages of the kind module sent over the cluster bus.",
     ),
-    bus_messages(
+    cluster_field(
         "redis_cluster_stats_messages_module_received",
         "cluster_stats_messages_module_received",
         "Messages of the kind module received over the cluster bus.",
     ),
+    cluster_field(
+        "redis_cluster_stats_bytes_sent",
+        "cluster_stats_bytes_sent",
+        "Bytes sent over the cluster bus, on Valkey.",
+    ),
+    cluster_field(
+        "redis_cluster_stats_bytes_received",
+        "cluster_stats_bytes_received",
+        "Bytes received over the cluster bus, on Valkey.",
+    ),
+    cluster_field(
+        "redis_cluster_stats_pubsub_bytes_sent",
+        "cluster_stats_pubsub_bytes_sent",
+        "Bytes of published messages sent over the cluster bus, on Valkey.",
+    ),
+    cluster_field(
+        "redis_cluster_stats_pubsub_bytes_received",
+        "cluster_stats_pubsub_bytes_received",
+        "Bytes of published messages received over the cluster bus, on Valkey.",
+    ),
+    cluster_field(
+        "redis_cluster_stats_module_bytes_sent",
+        "cluster_stats_module_bytes_sent",
+        "Bytes of modules sent over the cluster bus, on Valkey.",
+    ),
+    cluster_field(
+        "redis_cluster_stats_module_bytes_received",
+        "cluster_stats_module_bytes_received",
+        "Bytes of modules received over the cluster bus, on Valkey.",
+    ),
+    cluster_field(
+        "redis_cluster_nodes_pfail",
+        "cluster_nodes_pfail",
+        "Nodes in state pfail, on Valkey.",
+    ),
+    cluster_field(
+        "redis_cluster_nodes_fail",
+        "cluster_nodes_fail",
+        "Nodes in state fail, on Valkey.",
+    ),
+    cluster_field(
+        "redis_cluster_voting_nodes_pfail",
+        "cluster_voting_nodes_pfail",
+        "Masters with slots in state pfail, on Valkey.",
+    ),
+    cluster_field(
+        "redis_cluster_voting_nodes_fail",
+        "cluster_voting_nodes_fail",
+        "Masters with slots in state fail, on Valkey.",
+    ),
 ];
 
-const fn bus_messages(name: &'static str, field: &'static str, help: &'static str) -> NodeRow {
+const fn cluster_field(name: &'static str, field: &'static str, help: &'static str) -> NodeRow {
     NodeRow::cluster_field(name, AsGauge(name), field, help)
 }
