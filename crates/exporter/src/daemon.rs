@@ -26,7 +26,7 @@ use crate::output::print;
 use crate::reload::{self, Reloader};
 use crate::signals::{ReloadSignal, StopSignal};
 use crate::web_security::WebSecurity;
-use config::{MetricSet, Settings};
+use config::{MetricNames, MetricSet, Settings};
 use poller::Clock;
 use poller::Fleet;
 use poller::PollerContext;
@@ -91,6 +91,19 @@ fn serve(arguments: &Arc<Serve>) -> anyhow::Result<()> {
     ended
 }
 
+/// Returns the configured metrics of a scrape.
+fn selection(settings: &Settings) -> Selection {
+    let native = match settings.metric_set {
+        MetricSet::Full => Selection::Full,
+        MetricSet::Core => Selection::Parts(vec![Part::Core]),
+    };
+    match settings.metric_names {
+        MetricNames::Native => native,
+        MetricNames::RedisExporter => Selection::redis_exporter(),
+        MetricNames::Both => native.with_redis_exporter(),
+    }
+}
+
 /// Polls and serves until a signal stops the daemon.
 ///
 /// # Errors
@@ -115,10 +128,7 @@ async fn run(
     let (lifecycle, mut requests) = reload::requests();
     let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);
     let external_url = settings.external_url.clone();
-    let selection = match settings.metric_set {
-        MetricSet::Full => Selection::Full,
-        MetricSet::Core => Selection::Parts(vec![Part::Core]),
-    };
+    let selection = selection(&settings);
     let mut fleet = Fleet::new(shared.clone());
     fleet.poll(settings.deployments);
     let web = WebState {

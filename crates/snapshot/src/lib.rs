@@ -19,6 +19,7 @@ mod keyspace;
 mod latency;
 mod layout;
 mod lines;
+mod modules;
 mod names;
 mod node;
 mod optional_command;
@@ -28,6 +29,7 @@ mod pool;
 mod reason;
 mod replication;
 mod reply;
+mod scripting;
 mod sent_commands;
 mod sentinel;
 mod slots;
@@ -44,6 +46,7 @@ pub use identity::Identity;
 pub use keyspace::Database;
 pub use latency::CommandLatency;
 pub use layout::{ExpectedLayout, Layouts};
+pub use modules::Module;
 pub use names::NameKind;
 pub use node::NodeSnapshot;
 pub use optional_command::OptionalCommand;
@@ -53,6 +56,7 @@ pub use pool::Pool;
 pub use reason::Reason;
 pub use replication::{AttachedReplica, Link, LinkStatus, Replication, Role};
 pub use reply::{Reply, ServerError, printable};
+pub use scripting::ScriptingEngine;
 pub use sent_commands::{
     AUTH, CLIENT_ID, CLIENT_LIST, CLUSTER_INFO, CLUSTER_NODES, CONFIG_GET, INFO, INFO_COMMANDSTATS,
     INFO_LATENCYSTATS, INFO_SERVER, PSUBSCRIBE, Receiver, ReplySize, SENT_COMMANDS,

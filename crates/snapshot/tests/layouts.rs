@@ -105,7 +105,7 @@ fn check(text: &str, expected: &mut ExpectedLayout) {
         }
         ErrorStats::Wiped => assert!(text.contains("errorstat_ERRORSTATS_DISABLED"), "{text:?}"),
     }
-    let modules = node.modules.iter().map(|(name, version)| (&**name, &**version));
+    let modules = node.modules.iter().map(|module| (&*module.name, &*module.version));
     assert!(modules.eq(simple_modules(text)), "{text:?}");
     // Typed fields depend on the names of the lines, not on their positions.
     let mut lines: Vec<_> = node.fields.iter().collect();

@@ -60,9 +60,19 @@ fn check_node(node: &NodeSnapshot) {
         check_optional(NameKind::LabelValue, &replica.state);
     }
     assert!(node.keyspace.len() <= 256 && node.modules.len() <= 64 && node.watched.len() <= 4096);
-    for (name, version) in &node.modules {
-        check_name(NameKind::LabelValue, name);
-        check_name(NameKind::LabelValue, version);
+    for module in &node.modules {
+        for text in [&module.name, &module.version, &module.api, &module.filters] {
+            check_name(NameKind::LabelValue, text);
+        }
+        check_name(NameKind::LabelValue, &module.used_by);
+        check_name(NameKind::LabelValue, &module.using);
+    }
+    let engines = node.scripting_engines();
+    assert!(engines.len() <= 64);
+    for engine in engines {
+        for text in [&engine.name, &engine.module, &engine.abi_version] {
+            check_name(NameKind::LabelValue, text);
+        }
     }
     for master in &node.watched {
         check_name(NameKind::Master, &master.name);

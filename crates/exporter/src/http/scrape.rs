@@ -20,8 +20,10 @@ pub(super) struct Target {
 }
 
 pub(super) async fn serve(State(web): State<WebState>, Query(query): Query<Target>) -> Response {
-    let body = find(&web, &query)
-        .and_then(|node| metrics::body(&web, 1, move |writer| encode_legacy(&node, writer)));
+    let body =
+        find(&web, &query).map(|node| (node, web.exporter())).and_then(|(node, exporter)| {
+            metrics::body(&web, 1, move |writer| encode_legacy(&node, &exporter, writer))
+        });
     match body {
         Ok(body) => ([(CONTENT_TYPE, Format::Text.content_type())], body).into_response(),
         Err(error) => error.into_response(),
