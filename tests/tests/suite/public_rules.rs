@@ -11,8 +11,8 @@ use tests::{
 const SELECTORS: &str = include_str!("public_selectors.tsv");
 
 /// Expressions of public rules, which are true when the alert should fire. From
-/// `awesome-prometheus-alerts` of samber (CC BY 4.0), the mixin of redis_exporter (MIT) and,
-/// adapted to the labels of Rolecall, that of `jsonnet-libs` of Grafana (Apache 2.0); the last two are
+/// `awesome-prometheus-alerts` of samber (CC BY 4.0), the mixin of redis_exporter (MIT), and that
+/// of `jsonnet-libs` of Grafana (Apache 2.0), adapted to the labels of Rolecall. The last two are
 /// common.
 const RULES: [&str; 16] = [
     "redis_up == 0",
