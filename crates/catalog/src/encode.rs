@@ -1,5 +1,6 @@
 //! Encoder of the metric tables: loops over the rows and writes an exposition.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
@@ -40,21 +41,52 @@ pub fn encode(exposition: &Exposition, format: Format, writer: &mut dyn Write) -
     }
 }
 
+/// Options of redis_exporter that change all metrics of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LegacyStyle {
+    /// Prefix of the names; `None` for `redis`. An empty one has no separator.
+    pub namespace: Option<String>,
+    /// Every series has the label `instance_role`.
+    pub role_label: bool,
+}
+
 /// Writes the metrics of one node with the names, types and labels of `redis_exporter`, in text
 /// format 0.0.4.
 ///
 /// # Errors
 /// Returns the errors of the writer.
-pub fn encode_legacy(node: &NodeView, writer: &mut dyn Write) -> fmt::Result {
+pub fn encode_legacy(node: &NodeView, style: &LegacyStyle, writer: &mut dyn Write) -> fmt::Result {
+    let labels = style.labels(node);
     for row in tables::redis_exporter_rows() {
         let Some((name, kind)) = row.entry.on_scrape() else { continue };
-        let mut family = Family::new(&row.entry, name, kind, Format::Text);
+        let name = style.name(name);
+        let mut family = Family::new(&row.entry, &name, kind, Format::Text);
         row.read_for_redis_exporter(node, &mut |values, value| {
-            family.add_sample("", values, value);
+            family.add_sample(&labels, values, value);
         });
         family.write_to(writer)?;
     }
     Ok(())
+}
+
+impl LegacyStyle {
+    /// Returns a name of redis_exporter with the configured prefix.
+    fn name<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        match (&self.namespace, name.strip_prefix("redis_")) {
+            (Some(namespace), Some(rest)) if namespace.is_empty() => rest.into(),
+            (Some(namespace), Some(rest)) => format!("{namespace}_{rest}").into(),
+            _ => name.into(),
+        }
+    }
+
+    /// Returns the encoded labels that every series has.
+    fn labels(&self, node: &NodeView) -> String {
+        let role = || node.snapshot()?.fields.get("role");
+        let role = self.role_label.then(|| role().unwrap_or_default().to_owned());
+        encode_labels(
+            &role.map(|role| ("instance_role".to_owned(), role)).into_iter().collect::<Vec<_>>(),
+        )
+    }
 }
 
 impl Exposition {

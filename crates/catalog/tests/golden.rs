@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use catalog::{
-    Build, ExporterView, Exposition, Format, HttpRequests, ProcessFigures, Reload, Selection,
-    encode, encode_legacy, reference,
+    Build, ExporterView, Exposition, Format, HttpRequests, LegacyStyle, ProcessFigures, Reload,
+    Selection, encode, encode_legacy, reference,
 };
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
@@ -143,10 +143,19 @@ fn open_metrics_exposition() {
 #[test]
 fn redis_exporter_exposition() {
     let exposition = exposition();
-    let mut text = String::new();
-    encode_legacy(&exposition.deployments[0].nodes[topology::NodeIndex::new(0)], &mut text)
-        .expect("to a string");
-    expect_file!["golden/legacy.txt"].assert_eq(&text);
+    let node = &exposition.deployments[0].nodes[topology::NodeIndex::new(0)];
+    let encoded = |style: &LegacyStyle| {
+        let mut text = String::new();
+        encode_legacy(node, style, &mut text).expect("to a string");
+        text
+    };
+    expect_file!["golden/legacy.txt"].assert_eq(&encoded(&LegacyStyle::default()));
+    let style = |namespace: &str| {
+        encoded(&LegacyStyle { namespace: Some(namespace.to_owned()), role_label: true })
+    };
+    let (named, bare) = (style("cache"), style(""));
+    assert!(named.contains("# TYPE cache_up gauge\ncache_up{instance_role=\"master\"} 1\n"));
+    assert!(bare.contains("\nup{instance_role=\"master\"} 1\n") && !bare.contains("redis_up"));
 }
 
 #[test]

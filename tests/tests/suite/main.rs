@@ -32,6 +32,7 @@ mod presets;
 mod primary;
 mod readiness;
 mod recording;
+mod redis_exporter_mode;
 mod reload;
 mod replicas;
 mod roles;

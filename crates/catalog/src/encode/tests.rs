@@ -378,7 +378,7 @@ fn scrape_has_the_bytes_of_prometheus_client() {
             expected.push_str(&plain);
         }
         let mut text = String::new();
-        encode_legacy(node, &mut text).expect("to a string");
+        encode_legacy(node, &LegacyStyle::default(), &mut text).expect("to a string");
         assert_eq!(text, expected, "{}", node.node.name);
     }
 }
