@@ -100,6 +100,25 @@ impl Daemon {
         command
             .args(["serve", "--web.listen-address", &format!("{host}:{requested_port}")])
             .args(arguments);
+        Self::launch(command, host)
+    }
+
+    /// Starts the daemon under the name `redis_exporter`, with these environment variables and
+    /// arguments and a free port, and waits until it listens.
+    pub fn as_redis_exporter(variables: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("cannot create a directory");
+        let link = folder.path().join("redis_exporter");
+        std::os::unix::fs::symlink(Self::binary(), &link).expect("cannot create a link");
+        let mut command = Command::new(link);
+        command
+            .env("REDIS_EXPORTER_WEB_LISTEN_ADDRESS", "127.0.0.1:0")
+            .envs(variables.iter().copied())
+            .args(arguments);
+        Self::launch(&mut command, "127.0.0.1")
+    }
+
+    /// Starts a complete command, and waits until it listens on a port of this address.
+    fn launch(command: &mut Command, host: &str) -> Self {
         let mut process = Process::start(command);
         let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
             assert!(process.exit_status().is_none(), "rolecall exited: {:?}", process.log());

@@ -1,5 +1,6 @@
 //! Encoder of the metric tables: loops over the rows and writes an exposition.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -44,6 +45,15 @@ pub fn encode(exposition: &Exposition, format: Format, writer: &mut dyn Write) -
     }
 }
 
+/// Options of redis_exporter that change its names and labels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LegacyStyle {
+    /// Prefix of the names; `None` for `redis`. An empty one has no separator.
+    pub namespace: Option<String>,
+    /// Every series of a node has the label `instance_role`.
+    pub role_label: bool,
+}
+
 /// Writes the metrics of one node with the names, types and labels of `redis_exporter`, and those
 /// that it has of itself, in text format 0.0.4.
 ///
@@ -52,14 +62,36 @@ pub fn encode(exposition: &Exposition, format: Format, writer: &mut dyn Write) -
 pub fn encode_legacy(
     node: &NodeView,
     exporter: &ExporterView,
+    style: &LegacyStyle,
     writer: &mut dyn Write,
 ) -> fmt::Result {
-    let (node, exporter) = ([unlabeled(node)], [unlabeled(exporter)]);
+    let node = [Labeled { subject: node, labels: style.labels(node) }];
+    let exporter = [Labeled { subject: exporter, labels: String::new() }];
     tables::redis_exporter_rows()
-        .try_for_each(|row| encode_redis_exporter_row(row, &node, writer))?;
+        .try_for_each(|row| encode_redis_exporter_row(row, &node, style, writer))?;
     tables::REDIS_EXPORTER_SELF
         .iter()
-        .try_for_each(|row| encode_redis_exporter_row(row, &exporter, writer))
+        .try_for_each(|row| encode_redis_exporter_row(row, &exporter, style, writer))
+}
+
+impl LegacyStyle {
+    /// Returns a name of redis_exporter with the configured prefix.
+    fn name<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        match (&self.namespace, name.strip_prefix("redis_")) {
+            (Some(namespace), Some(rest)) if namespace.is_empty() => rest.into(),
+            (Some(namespace), Some(rest)) => format!("{namespace}_{rest}").into(),
+            _ => name.into(),
+        }
+    }
+
+    /// Returns the encoded labels that every series of a node has.
+    fn labels(&self, node: &NodeView) -> String {
+        if !self.role_label {
+            return String::new();
+        }
+        let role = node.snapshot().and_then(|snapshot| snapshot.fields.get("role"));
+        encode_labels(&[("instance_role".to_owned(), role.unwrap_or_default().to_owned())])
+    }
 }
 
 /// The only metric with a name of `redis_exporter` that keeps Rolecall's meaning while both are
@@ -75,8 +107,9 @@ impl Exposition {
             encode_row(row, &exporter, format, writer)?;
         }
         if with_redis_exporter {
+            let style = LegacyStyle::default();
             for row in tables::REDIS_EXPORTER_SELF {
-                encode_redis_exporter_row(row, &exporter, writer)?;
+                encode_redis_exporter_row(row, &exporter, &style, writer)?;
             }
         }
         let deployments = labeled(self.deployments.iter().map(|deployment| &**deployment));
@@ -136,7 +169,7 @@ fn encode_both(
     }
     for row in tables::SHARED_NODE.iter().chain(tables::redis_exporter_rows()) {
         if row.entry.on_scrape().is_some_and(|(name, _)| written.insert(name)) {
-            encode_redis_exporter_row(row, nodes, writer)?;
+            encode_redis_exporter_row(row, nodes, &LegacyStyle::default(), writer)?;
         }
     }
     Ok(())
@@ -162,11 +195,6 @@ fn encode_shared_row(
         }
     }
     family.write_to(writer)
-}
-
-/// Returns a subject without labels.
-fn unlabeled<T>(subject: &T) -> Labeled<'_, T> {
-    Labeled { subject, labels: String::new() }
 }
 
 /// Encodes the labels of subjects.
@@ -197,10 +225,12 @@ fn encode_row<'a, T: Subject + 'a>(
 fn encode_redis_exporter_row<T: Subject>(
     row: &Row<T>,
     subjects: &[Labeled<'_, T>],
+    style: &LegacyStyle,
     writer: &mut dyn Write,
 ) -> fmt::Result {
     let Some((name, kind)) = row.entry.on_scrape() else { return Ok(()) };
-    let mut family = Family::new(&row.entry, name, kind, Format::Text);
+    let name = style.name(name);
+    let mut family = Family::new(&row.entry, &name, kind, Format::Text);
     for Labeled { subject, labels } in subjects {
         row.read_for_redis_exporter(subject, &mut |values, value| {
             family.add_sample(labels, values, value);

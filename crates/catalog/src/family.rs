@@ -21,7 +21,7 @@ use crate::row::{Entry, MetricKind, Summary};
 pub(crate) struct Family<'a> {
     entry: &'a Entry,
     /// Name of the samples.
-    name: &'static str,
+    name: &'a str,
     kind: MetricKind,
     format: Format,
     is_described: bool,
@@ -31,12 +31,7 @@ pub(crate) struct Family<'a> {
 
 impl<'a> Family<'a> {
     /// Creates a writer for the metric of an entry under this name and with this type.
-    pub(crate) fn new(
-        entry: &'a Entry,
-        name: &'static str,
-        kind: MetricKind,
-        format: Format,
-    ) -> Self {
+    pub(crate) fn new(entry: &'a Entry, name: &'a str, kind: MetricKind, format: Format) -> Self {
         Family { entry, name, kind, format, is_described: false, lines: String::new() }
     }
 
@@ -148,7 +143,7 @@ impl<'a> Family<'a> {
     fn descriptor(&self) -> String {
         let (name, kind) = described(self.name, self.kind, self.format);
         let help = format!("{} Source: {}.", self.entry.help, self.entry.source);
-        let mut text = encode_alone(Descriptor { name, help, kind });
+        let mut text = encode_alone(Descriptor { name: name.to_owned(), help, kind });
         if self.kind == MetricKind::Summary {
             // prometheus-client has no such type.
             let end = text.rfind(' ').unwrap_or(text.len());
@@ -163,7 +158,7 @@ impl<'a> Family<'a> {
 /// In OpenMetrics the name has no suffix, and there is no counter without `_total`: such a counter
 /// of redis_exporter gets the type unknown. In text format 0.0.4 the name is that of the samples,
 /// and the type info does not exist.
-fn described(name: &'static str, kind: MetricKind, format: Format) -> (&'static str, MetricType) {
+fn described(name: &str, kind: MetricKind, format: Format) -> (&str, MetricType) {
     match (kind, format) {
         (MetricKind::Counter, Format::OpenMetrics) => match name.strip_suffix("_total") {
             Some(name) => (name, MetricType::Counter),
@@ -232,7 +227,7 @@ fn encode_alone(collector: impl Collector) -> String {
 /// Descriptor of a family.
 #[derive(Debug)]
 struct Descriptor {
-    name: &'static str,
+    name: String,
     help: String,
     kind: MetricType,
 }
@@ -246,7 +241,7 @@ struct Label {
 
 impl Collector for Descriptor {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        encoder.encode_descriptor(self.name, &self.help, None, self.kind).map(drop)
+        encoder.encode_descriptor(&self.name, &self.help, None, self.kind).map(drop)
     }
 }
 

@@ -14,7 +14,7 @@ mod row;
 mod selection;
 mod tables;
 
-pub use encode::{Exposition, encode, encode_legacy};
+pub use encode::{Exposition, LegacyStyle, encode, encode_legacy};
 pub use exporter::{Build, ExporterView, NeverReached, ProcessFigures, Reload};
 pub use format::Format;
 pub use http_requests::{HttpRequests, RefusedConnections};

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use catalog::{
-    Build, ExporterView, Exposition, Format, HttpRequests, MetricKind, ProcessFigures, Reload,
-    Selection, encode, encode_legacy, redis_exporter_entries, reference,
+    Build, ExporterView, Exposition, Format, HttpRequests, LegacyStyle, MetricKind, ProcessFigures,
+    Reload, Selection, encode, encode_legacy, redis_exporter_entries, reference,
 };
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
@@ -144,10 +144,19 @@ fn open_metrics_exposition() {
 #[test]
 fn redis_exporter_exposition() {
     let exposition = exposition();
-    let mut text = String::new();
     let node = &exposition.deployments[0].nodes[topology::NodeIndex::new(0)];
-    encode_legacy(node, &exporter(), &mut text).expect("to a string");
-    expect_file!["golden/legacy.txt"].assert_eq(&text);
+    let encoded = |style: &LegacyStyle| {
+        let mut text = String::new();
+        encode_legacy(node, &exporter(), style, &mut text).expect("to a string");
+        text
+    };
+    expect_file!["golden/legacy.txt"].assert_eq(&encoded(&LegacyStyle::default()));
+    let style = |namespace: &str| {
+        encoded(&LegacyStyle { namespace: Some(namespace.to_owned()), role_label: true })
+    };
+    let (named, bare) = (style("cache"), style(""));
+    assert!(named.contains("# TYPE cache_up gauge\ncache_up{instance_role=\"master\"} 1\n"));
+    assert!(bare.contains("\nup{instance_role=\"master\"} 1\n") && !bare.contains("redis_up"));
 }
 
 #[test]
@@ -243,7 +252,8 @@ fn each_name_has_one_meaning_with_both_kinds_of_names() {
     // Each sample of redis_exporter is there, with its labels and its value.
     for (_, node) in exposition.deployments[0].nodes.iter() {
         let mut scrape = String::new();
-        encode_legacy(node, &exporter(), &mut scrape).expect("to a string");
+        encode_legacy(node, &exporter(), &LegacyStyle::default(), &mut scrape)
+            .expect("to a string");
         let label = format!("node=\"{}\"", node.node.name);
         for (name, labels, value) in samples(&scrape) {
             let is_of_exporter =

@@ -118,22 +118,17 @@ async fn try_addresses(
         }
         Address::Tcp { host, port } => (host, *port),
     };
-    let mut addresses = resolve(host, port).await?;
-    if let Some(trust) = &endpoint.trust {
-        addresses.retain(|address| trust.permits(host, address.ip()));
-        if addresses.is_empty() {
-            return Err(Failure::new(
-                Reason::Local,
-                format!("{} is not permitted by \"trust\"", endpoint.address),
-            ));
-        }
-    }
+    let addresses = resolve(host, port).await?;
+    let (addresses, is_anonymous) = permitted(endpoint, host, addresses)?;
+    let is_withheld = is_anonymous && password.expose().is_some();
+    let password = if is_anonymous { &SentPassword::default() } else { password };
     let limit_per_address = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
     let mut failure = Failure::new(Reason::Dns, format!("{host} resolves to no address"));
     for address in addresses {
         let attempt = timeout(limit_per_address, connect_tcp(endpoint, password, host, address));
         failure = match attempt.await {
             Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(failure)) if is_withheld => without_password(failure),
             Ok(Err(failure)) => failure,
             Err(_) => timed_out(limit_per_address),
         };
@@ -142,6 +137,40 @@ async fn try_addresses(
         }
     }
     Err(failure)
+}
+
+/// Returns the addresses of a host that the trust of the endpoint permits, and whether they may be
+/// connected to only without credentials.
+///
+/// # Errors
+/// Fails if there is none.
+fn permitted(
+    endpoint: &Endpoint,
+    host: &str,
+    addresses: Vec<SocketAddr>,
+) -> Result<(Vec<SocketAddr>, bool), Failure> {
+    let Some(trust) = &endpoint.trust else { return Ok((addresses, false)) };
+    let (trusted, others): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| trust.permits(host, address.ip()));
+    if !trusted.is_empty() {
+        return Ok((trusted, false));
+    }
+    let anonymous: Vec<_> =
+        others.into_iter().filter(|address| trust.permits_anonymously(address.ip())).collect();
+    if !anonymous.is_empty() {
+        return Ok((anonymous, true));
+    }
+    let problem = format!("{} is not permitted by \"trust\"", endpoint.address);
+    Err(Failure::new(Reason::Local, problem))
+}
+
+/// Adds to a refusal that the configured password was not sent.
+fn without_password(failure: Failure) -> Failure {
+    if failure.reason != Reason::Auth {
+        return failure;
+    }
+    let problem = "the address is not trusted, so the password was not sent";
+    Failure { detail: format!("{problem}: {}", failure.detail), ..failure }
 }
 
 async fn connect_tcp(
@@ -320,6 +349,33 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "a server of this test")]
         tokio::spawn(serve);
         endpoint
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_trusted_gets_no_password() {
+        use crate::{Credentials, Password, Trust};
+
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a socket");
+        let mut endpoint = Endpoint::from(listener.local_addr().expect("an address"));
+        let password = Some(Password::Inline("hunter2".to_owned().into()));
+        endpoint.credentials = Credentials { username: Some("mon".to_owned()), password };
+        for (networks, expected) in [(["10.0.0.0/8"], "INFO"), (["127.0.0.0/8"], "AUTH")] {
+            let trust = Trust::new(networks, false).expect("a network");
+            endpoint.trust = Some(trust.with_anonymous_connections().into());
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut received = [0; 16];
+                stream.read_exact(&mut received).await.expect("a command");
+                stream.write_all(b"-NOAUTH Authentication required.\r\n").await.expect("sent");
+                String::from_utf8_lossy(&received).into_owned()
+            };
+            let options = ConnectOptions::new(Duration::from_secs(2)).without_probe();
+            let (received, connected) = tokio::join!(serve, connect(&endpoint, options));
+            assert!(received.contains(expected), "{received}");
+            let failure = connected.expect_err("the server refuses");
+            let is_withheld = failure.detail.contains("so the password was not sent");
+            assert_eq!((failure.reason, is_withheld), (Reason::Auth, expected == "INFO"));
+        }
     }
 
     #[tokio::test]

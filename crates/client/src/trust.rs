@@ -29,6 +29,10 @@ pub struct Trust {
     permitted_hosts: Vec<String>,
     /// Loopback addresses are permitted, because the source of the addresses is on this machine.
     loopback: bool,
+    /// Private addresses are permitted, except special ones.
+    private: bool,
+    /// Other addresses may be connected to without credentials.
+    anonymous: bool,
 }
 
 /// Addresses of the metadata services of cloud providers, in addition to link-local addresses. Such
@@ -75,6 +79,26 @@ impl Trust {
         self.permitted_hosts.push(host.to_owned());
     }
 
+    /// Permits private addresses (RFC 1918, RFC 4193), and no longer every address if there are no
+    /// networks and host patterns.
+    #[must_use]
+    pub fn with_private_networks(self) -> Self {
+        Trust { private: true, ..self }
+    }
+
+    /// Permits connections without credentials to addresses to which none may be sent, except
+    /// special ones. Loopback addresses are no exception.
+    #[must_use]
+    pub fn with_anonymous_connections(self) -> Self {
+        Trust { anonymous: true, ..self }
+    }
+
+    /// Returns whether a connection without credentials to `address` is permitted.
+    pub fn permits_anonymously(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.anonymous && (address.is_loopback() || !is_special(address))
+    }
+
     /// Returns whether credentials may be sent to `address`, which `host` resolves to.
     ///
     /// For a node that is known by its address, `host` is that address.
@@ -83,13 +107,22 @@ impl Trust {
         if self.permitted_hosts.iter().any(|permitted| permitted == host)
             || self.networks.iter().any(|network| network.contains(&address))
             || (self.loopback && address.is_loopback())
+            || (self.private && is_private(address) && !is_special(address))
         {
             return true;
         }
         let matches_pattern = host.parse::<IpAddr>().is_err()
             && self.hosts.iter().any(|pattern| pattern.matches(host.trim_end_matches('.')));
-        let has_rules = !self.networks.is_empty() || !self.hosts.is_empty();
+        let has_rules = self.private || !self.networks.is_empty() || !self.hosts.is_empty();
         !is_special(address) && (matches_pattern || !has_rules)
+    }
+}
+
+/// Returns whether an address belongs to a private network.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private(),
+        IpAddr::V6(v6) => v6.is_unique_local(),
     }
 }
 
@@ -193,6 +226,39 @@ mod tests {
             trust.permits("10.0.0.5", address("10.0.0.5"))
                 && !trust.permits("127.0.0.1", address("127.0.0.1"))
         );
+    }
+
+    #[test]
+    fn private_networks_exclude_special_addresses() {
+        let mut trust = Trust::new([], true).expect("no patterns").with_private_networks();
+        trust.add("cache.example.com");
+        let permits =
+            |host: &str, address: &str| trust.permits(host, address.parse().expect("an address"));
+        for address in ["10.0.0.5", "172.16.0.1", "192.168.1.1", "fd00::5", "127.0.0.1", "::1"] {
+            assert!(permits("h", address), "{address}");
+        }
+        for address in ["203.0.113.9", "169.254.169.254", "fd00:ec2::254", "0.0.0.0", "fe80::1"] {
+            assert!(!permits("h", address), "{address}");
+        }
+        assert!(permits("cache.example.com", "203.0.113.9"));
+    }
+
+    #[test]
+    fn anonymous_connections_exclude_special_addresses() {
+        let trust = Trust::new(["10.0.0.0/8"], false).expect("valid patterns");
+        let address = |text: &str| text.parse().expect("an address");
+        assert!(!trust.permits_anonymously(address("203.0.113.9")));
+        let trust = trust.with_anonymous_connections();
+        assert!(
+            ["203.0.113.9", "127.0.0.1"].map(address).map(|ip| trust.permits_anonymously(ip))
+                == [true, true]
+        );
+        assert!(
+            ["169.254.169.254", "::ffff:169.254.169.254", "0.0.0.0", "fd00:ec2::254"]
+                .iter()
+                .all(|text| !trust.permits_anonymously(address(text)))
+        );
+        assert!(!trust.permits("203.0.113.9", address("203.0.113.9")));
     }
 
     #[test]

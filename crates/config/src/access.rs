@@ -95,6 +95,14 @@ impl TlsProfiles {
     }
 }
 
+impl From<TlsSettings> for FileTls {
+    fn from(settings: TlsSettings) -> Self {
+        let TlsSettings { ca_file, cert_file, key_file, server_name, insecure_skip_verify } =
+            settings;
+        FileTls { ca_file, cert_file, key_file, server_name, insecure_skip_verify }
+    }
+}
+
 impl FileTls {
     /// Returns the profile. `None` if the table is empty.
     pub(crate) fn profile(self, profiles: &TlsProfiles) -> Result<Option<Tls>, KeyError> {

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use client::{Address, Credentials, Endpoint, Password, Tls, TlsSettings};
 use percent_encoding::percent_decode_str;
-use url::{Host, ParseError, Url};
+use url::{Host, Url};
 
 use crate::access::{Access, TlsProfiles};
 use crate::redact::redacted;
@@ -13,7 +13,8 @@ use crate::redact::redacted;
 /// The default port of a data node.
 pub(crate) const DEFAULT_PORT: u16 = 6379;
 
-const EXPECTED: &str = "expected redis://[user:password@]host[:port], rediss://... or unix:///path";
+const EXPECTED: &str =
+    "expected [redis://][user:password@]host[:port], rediss://... or unix:///path";
 
 const ESCAPING: &str = "write / ? # @ in a user name or password as %2F %3F %23 %40";
 
@@ -49,11 +50,11 @@ pub(crate) fn parse_with_port(
 }
 
 /// The parts of the URL of a node.
-struct ParsedUrl {
-    address: Address,
-    username: Option<String>,
+pub(crate) struct ParsedUrl {
+    pub(crate) address: Address,
+    pub(crate) username: Option<String>,
     password: Option<Password>,
-    is_tls: bool,
+    pub(crate) is_tls: bool,
 }
 
 impl ParsedUrl {
@@ -61,14 +62,10 @@ impl ParsedUrl {
     ///
     /// # Errors
     /// Returns the message, without secrets.
-    fn parse(text: &str, default_port: u16) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, default_port: u16) -> Result<Self, String> {
         let shown = redacted(text);
-        let url = Url::parse(text).map_err(|error| match error {
-            ParseError::RelativeUrlWithoutBase => {
-                format!("invalid URL {shown:?}: missing scheme; {EXPECTED}")
-            }
-            error => format!("invalid URL {shown:?}: {error}; {EXPECTED}; {ESCAPING}"),
-        })?;
+        let url = Url::parse(&with_scheme(text))
+            .map_err(|error| format!("invalid URL {shown:?}: {error}; {EXPECTED}; {ESCAPING}"))?;
         let tcp = || {
             let host = host(&url)
                 .ok_or_else(|| format!("invalid URL {shown:?}: missing host; {EXPECTED}"))?;
@@ -109,11 +106,14 @@ impl ParsedUrl {
 /// Returns the address, `host:port`, of a node that is given as URL or address. `None` if the text
 /// is neither.
 pub fn address_of(text: &str) -> Option<String> {
-    let url =
-        if text.contains("://") { Cow::Borrowed(text) } else { format!("redis://{text}").into() };
     // Requests contain such texts, so no certificates are read for them.
-    let parsed = ParsedUrl::parse(&url, DEFAULT_PORT).ok()?;
+    let parsed = ParsedUrl::parse(text, DEFAULT_PORT).ok()?;
     Some(parsed.address.to_string())
+}
+
+/// Adds the scheme `redis` to a text without a scheme.
+fn with_scheme(text: &str) -> Cow<'_, str> {
+    if text.contains("://") { text.into() } else { format!("redis://{text}").into() }
 }
 
 /// Parses `host:port`.
@@ -126,7 +126,7 @@ pub(crate) fn parse_address(text: &str) -> Result<String, String> {
 }
 
 /// Returns the TLS profile that trusts the certificate authorities of the system.
-fn system_tls(profiles: &TlsProfiles) -> Result<Tls, String> {
+pub(crate) fn system_tls(profiles: &TlsProfiles) -> Result<Tls, String> {
     profiles.get(&TlsSettings::default()).map_err(|error| format!("tls: {error}"))
 }
 
@@ -171,6 +171,9 @@ mod tests {
         check("redis://:p%40ss@h:1", "h:1", None, true, false);
         check("redis://mon:p@h:1/0", "h:1", Some("mon"), true, false);
         check("rediss://h", "h:6379", None, false, true);
+        check("10.0.0.5", "10.0.0.5:6379", None, false, false);
+        check("mon:p@h:1", "h:1", Some("mon"), true, false);
+        check("[::1]:7000", "[::1]:7000", None, false, false);
         check("unix:///run/redis.sock", "/run/redis.sock", None, false, false);
         check("unix:///run/a@b.sock", "/run/a@b.sock", None, false, false);
         check("redis://mon:12%2Fs%3F%23@h:1/", "h:1", Some("mon"), true, false);
@@ -191,9 +194,9 @@ mod tests {
             "redis://:hunter2@h:port",
             "http://:hunter2@h",
             "redis://u:hunter2@",
-            "h:6379",
+            "h:port",
             "redis:///",
-            "u:hunter2@h",
+            "u:hunter2@h:port",
             "redis://:hunter2@a%0ab",
             "redis://:hunter2@a%20b:1",
             "redis://:hunter2@a%252541",

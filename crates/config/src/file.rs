@@ -228,6 +228,7 @@ impl ConfigFile {
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),
             state_file: self.state_file,
             part: self.part.map(|part| part.to_string()),
+            scrape: None,
             warnings: Vec::new(),
         })
     }

@@ -26,6 +26,7 @@ mod nodes;
 mod passwords;
 mod preset;
 mod redact;
+mod redis_exporter;
 #[cfg(test)]
 mod reference;
 mod sentinels;
@@ -48,6 +49,8 @@ pub use limits::ConnectLimits;
 pub use log::{LogFormat, LogLevel};
 pub use metric_names::MetricNames;
 pub use metric_set::MetricSet;
+pub use redis_exporter::{RedisExporterOptions, ScrapeAccess, ScrapeTarget};
+pub use urls::{NAME as DEPLOYMENT_OF_URLS, variables};
 use values::Part;
 
 /// Origin of the configuration.
@@ -55,8 +58,8 @@ use values::Part;
 pub enum Source<'a> {
     /// A configuration file.
     File(&'a Path),
-    /// URLs of nodes or Sentinels from the command line. If empty: `REDIS_ADDR`, else
-    /// `redis://localhost:6379`.
+    /// URLs of nodes or Sentinels from the command line. If there are none: `REDIS_ADDR`, else
+    /// `redis://localhost:6379`. An empty `REDIS_ADDR` means no node.
     Urls(&'a [String]),
 }
 
@@ -99,6 +102,8 @@ pub struct Settings {
     pub part: Option<String>,
     /// The deployments, in the order of the file.
     pub deployments: Vec<DeploymentSettings>,
+    /// Access to the targets of `/scrape`; `None` if only configured nodes can be scraped.
+    pub scrape: Option<ScrapeAccess>,
     /// Messages about valid settings that are probably mistakes.
     pub warnings: Vec<String>,
 }
@@ -344,7 +349,7 @@ impl Settings {
             Source::File(path) => file::load(Some(path)),
             Source::Urls(urls) => {
                 let mut settings = file::load(None)?;
-                settings.deployments = vec![urls::load(urls)?];
+                settings.deployments = urls::load(urls)?.into_iter().collect();
                 Ok(settings)
             }
         }

@@ -1,57 +1,102 @@
-//! The password file of redis_exporter: a JSON map from URL to password.
+//! The password file of redis_exporter: a JSON map from URL to password, or one password.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use client::{Endpoint, Password};
+use client::{Address, Endpoint, Password};
 
-use crate::access::Access;
-use crate::{ConfigError, address};
+use crate::ConfigError;
+use crate::address::{DEFAULT_PORT, ParsedUrl};
 
 /// The passwords of nodes.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PasswordMap(Vec<NodePassword>);
 
-struct NodePassword {
-    username: Option<String>,
-    address: String,
-    password: String,
+/// The content of a password file.
+enum PasswordFile {
+    /// Passwords by URL.
+    Map(PasswordMap),
+    /// The file contains one password. It is read at each connection.
+    Plain(PathBuf),
 }
 
-/// Reads the file. Returns an empty map if there is none.
-pub(crate) fn load(path: Option<&str>) -> Result<PasswordMap, ConfigError> {
-    let Some(path) = path else { return Ok(PasswordMap::default()) };
-    let location = format!("REDIS_PASSWORD_FILE: {path}");
-    let text = files::read_to_string(path)
-        .map_err(|error| ConfigError::new(&location, format!("cannot read the file: {error}")))?;
-    // The message of the parser may quote the text, so it is not shown.
-    let map: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|error| {
-        ConfigError::new(
-            format!("{location}:{}", error.line()),
-            "invalid JSON: expected a map from URL to password, \
-             such as {\"redis://host:port\": \"password\"}",
-        )
-    })?;
-    let entry = |(url, password): (String, String)| {
-        let endpoint = address::parse(&url, &Access::default())
-            .map_err(|message| ConfigError::new(&location, message))?;
-        let address = endpoint.to_string();
-        Ok(NodePassword { username: endpoint.credentials.username, address, password })
-    };
-    map.into_iter().map(entry).collect::<Result<_, _>>().map(PasswordMap)
+#[derive(Debug, Clone)]
+struct NodePassword {
+    username: Option<String>,
+    address: Address,
+    password: Password,
+}
+
+/// Returns the password of all nodes, and the passwords of single nodes, from a password and the
+/// path of a password file. `location` names the setting that contains the path.
+///
+/// The password has priority, as in redis_exporter: charts set both for the same password. The file
+/// is then used only if it is a map.
+///
+/// # Errors
+/// Fails if the file is needed, and cannot be read or is an invalid map.
+pub(crate) fn load(
+    password: Option<Password>,
+    file: Option<&str>,
+    location: &str,
+) -> Result<(Option<Password>, PasswordMap), ConfigError> {
+    let Some(path) = file else { return Ok((password, PasswordMap::default())) };
+    match (password, PasswordFile::read(path, &format!("{location}: {path}"))) {
+        (password, Ok(PasswordFile::Map(map))) => Ok((password, map)),
+        (Some(password), _) => Ok((Some(password), PasswordMap::default())),
+        (None, Ok(PasswordFile::Plain(path))) => {
+            Ok((Some(Password::File(path)), PasswordMap::default()))
+        }
+        (None, Err(error)) => Err(error),
+    }
+}
+
+impl PasswordFile {
+    fn read(path: &str, location: &str) -> Result<Self, ConfigError> {
+        let text = files::read_to_string(path).map_err(|error| {
+            ConfigError::new(location, format!("cannot read the file: {error}"))
+        })?;
+        if !text.trim_start().starts_with('{') {
+            return Ok(PasswordFile::Plain(path.into()));
+        }
+        PasswordMap::parse(&text, location).map(PasswordFile::Map)
+    }
 }
 
 impl PasswordMap {
+    fn parse(text: &str, location: &str) -> Result<Self, ConfigError> {
+        // The message of the parser may quote the text, so it is not shown.
+        let map: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| {
+            ConfigError::new(
+                format!("{location}:{}", error.line()),
+                "invalid JSON: expected a map from URL to password, \
+                 such as {\"redis://host:port\": \"password\"}",
+            )
+        })?;
+        let entry = |(url, password): (String, String)| {
+            let url = ParsedUrl::parse(&url, DEFAULT_PORT)
+                .map_err(|message| ConfigError::new(location, message))?;
+            let ParsedUrl { address, username, .. } = url;
+            Ok(NodePassword { username, address, password: Password::Inline(password.into()) })
+        };
+        map.into_iter().map(entry).collect::<Result<_, _>>().map(PasswordMap)
+    }
+
+    /// Returns the addresses in the map.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.0.iter().map(|entry| &entry.address)
+    }
+
     /// Sets the password of a node that has none. Finds it by the user and the address.
     pub(crate) fn fill_in(&self, endpoint: &mut Endpoint) {
-        let address = endpoint.to_string();
-        let credentials = &mut endpoint.credentials;
+        let Endpoint { address, credentials, .. } = endpoint;
         if credentials.password.is_some() {
             return;
         }
         let entry = self
             .0
             .iter()
-            .find(|entry| entry.address == address && entry.username == credentials.username);
-        credentials.password = entry.map(|entry| Password::Inline(entry.password.clone().into()));
+            .find(|entry| entry.address == *address && entry.username == credentials.username);
+        credentials.password = entry.map(|entry| entry.password.clone());
     }
 }

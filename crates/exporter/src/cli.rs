@@ -1,13 +1,18 @@
 //! The command line. Flag names follow Prometheus.
 
+use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{LogFormat, LogLevel, Overrides, Source};
 
+/// Names of links to the program that select the mode of redis_exporter: the original name, and that
+/// of Debian.
+const REDIS_EXPORTER: [&str; 2] = ["redis_exporter", "prometheus-redis-exporter"];
+
 /// Prometheus exporter for Redis and Valkey that finds the primary of each deployment and detects
-/// split brain, refused writes and lost writes.
+/// split brain, refused writes and lost writes. Without a command, it serves.
 #[derive(Debug, Parser)]
 #[command(name = "rolecall", version)]
 pub struct Cli {
@@ -28,15 +33,23 @@ pub enum Command {
     Check(Check),
     /// Print the metric reference: name, type, labels, source, redis_exporter name and help.
     Metrics,
+    /// Replace redis_exporter: accept its flags and variables, and serve its metrics. This is also
+    /// what a link named `redis_exporter` does. `rolecall redis-exporter --help` lists the flags.
+    #[command(disable_help_flag = true)]
+    RedisExporter {
+        /// Flags of redis_exporter.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Nodes to poll. The `Debug` output contains no URL, because a URL may contain a password.
 #[derive(Args)]
 pub struct Nodes {
-    /// URLs of nodes (`redis://10.0.0.5:6379`), which form one deployment named `default`, or of
+    /// URLs or addresses of nodes (`redis://10.0.0.5:6379`, `10.0.0.5:6379`), which form one deployment named `default`, or of
     /// Sentinels (`sentinel://10.0.0.5:26379/mymaster`; without a master name, each monitored
     /// master becomes a deployment). Default without a configuration file: `REDIS_ADDR`, else
-    /// `redis://localhost:6379`.
+    /// `redis://localhost:6379`. An empty `REDIS_ADDR` means no node.
     #[arg(value_name = "REDIS_URL", conflicts_with = "config_file")]
     pub urls: Vec<String>,
 
@@ -116,6 +129,29 @@ pub struct Check {
     pub config_file: PathBuf,
 }
 
+impl Cli {
+    /// Parses the arguments of the process, of which the first is the name of the program. Without
+    /// a command, they are those of `serve`. Exits if they are invalid.
+    pub fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        Self::parse_from(with_command(arguments.into_iter().collect()))
+    }
+}
+
+/// Adds the command if there is none: that of redis_exporter if the program is a link with its
+/// name, or `serve` if a flag or an address follows, or nothing.
+fn with_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let program = arguments.first().map(Path::new).and_then(Path::file_name);
+    let first = arguments.get(1).map(|argument| argument.to_string_lossy());
+    let is_own_flag = |text: &str| ["-h", "--help", "-V", "--version"].contains(&text);
+    let is_command = |text: &str| !text.starts_with('-') && !text.contains(':');
+    if program.is_some_and(|name| REDIS_EXPORTER.iter().any(|program| name == *program)) {
+        arguments.insert(1, "redis-exporter".into());
+    } else if !first.is_some_and(|text| is_own_flag(&text) || is_command(&text)) {
+        arguments.insert(arguments.len().min(1), "serve".into());
+    }
+    arguments
+}
+
 impl fmt::Debug for Nodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Nodes { urls, config_file } = self;
@@ -151,6 +187,28 @@ impl Serve {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_follows_from_the_program_or_is_serve() {
+        for (arguments, expected) in [
+            ("rolecall", "rolecall serve"),
+            ("rolecall --config.file a.toml", "rolecall serve --config.file a.toml"),
+            ("rolecall h:6379 g", "rolecall serve h:6379 g"),
+            ("rolecall redis://h", "rolecall serve redis://h"),
+            ("rolecall --help", "rolecall --help"),
+            ("rolecall diagnose h:1", "rolecall diagnose h:1"),
+            ("rolecall serv", "rolecall serv"),
+            ("rolecall redis-exporter -debug", "rolecall redis-exporter -debug"),
+            ("/bin/redis_exporter -debug", "/bin/redis_exporter redis-exporter -debug"),
+            ("redis_exporter", "redis_exporter redis-exporter"),
+            ("./prometheus-redis-exporter", "./prometheus-redis-exporter redis-exporter"),
+        ] {
+            let found = with_command(arguments.split(' ').map(OsString::from).collect());
+            assert_eq!(found.join(&OsString::from(" ")), OsString::from(expected));
+            let is_valid = !["--help", "serv"].iter().any(|last| arguments.ends_with(last));
+            assert_eq!(Cli::try_parse_from(found).is_ok(), is_valid, "{arguments}");
+        }
+    }
 
     #[test]
     fn debug_output_contains_no_password() {

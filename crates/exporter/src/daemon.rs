@@ -16,17 +16,20 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::cli::{Cli, Command, Serve};
+use crate::cli::{Cli, Command};
+use crate::configuration::{Configuration, Loaded};
 use crate::diagnose;
 use crate::http::measure::RequestMeter;
+use crate::http::redis_exporter::RedisExporterMode;
 use crate::http::{self, WebState};
 use crate::limits::{ConnectionLimit, RequestLimit};
 use crate::log;
 use crate::output::print;
+use crate::redis_exporter::flags::Flags;
+use crate::redis_exporter::targets::ScrapeTargets;
 use crate::reload::{self, Reloader};
 use crate::signals::{ReloadSignal, StopSignal};
-use crate::web_security::WebSecurity;
-use config::{MetricNames, MetricSet, Settings};
+use config::{DeploymentSettings, MetricNames, MetricSet, Settings};
 use poller::Clock;
 use poller::Fleet;
 use poller::PollerContext;
@@ -52,7 +55,12 @@ const BUILD: Build = Build {
 /// Fails with the problem that stops the program.
 pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Serve(arguments) => serve(&Arc::new(arguments))?,
+        Command::Serve(arguments) => serve(&Arc::new(Configuration::Rolecall(arguments)))?,
+        Command::RedisExporter { arguments } => {
+            let environment = config::variables("REDIS_");
+            let flags = Flags::parse(arguments, &environment).unwrap_or_else(|error| error.exit());
+            serve(&Arc::new(Configuration::RedisExporter(flags)))?;
+        }
         Command::Diagnose(arguments) => return Ok(diagnose::main(&arguments)),
         Command::Check(arguments) => check(&arguments.config_file)?,
         Command::Metrics => print(&catalog::reference())?,
@@ -68,11 +76,10 @@ fn check(path: &Path) -> anyhow::Result<()> {
     print(&(warnings.concat() + &settings.effective()))
 }
 
-fn serve(arguments: &Arc<Serve>) -> anyhow::Result<()> {
-    let settings = Settings::load(arguments.nodes.source(), arguments.overrides())?;
+fn serve(configuration: &Arc<Configuration>) -> anyhow::Result<()> {
+    let Loaded { settings, security, surface } = configuration.load()?;
     log::init(settings.log_level, settings.log_format);
     settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
-    let security = WebSecurity::open(arguments.web_config_file.as_deref())?;
     // Before the handlers of signals: until then, signals end the process.
     let state = StateStore::open(settings.state_file.as_deref())?;
     let listener = listen(&settings.listen_address)?;
@@ -84,7 +91,8 @@ fn serve(arguments: &Arc<Serve>) -> anyhow::Result<()> {
         .enable_all()
         .build();
     let web = web.context("cannot start the web server runtime")?;
-    let ended = runtime.block_on(run(arguments, settings, security, state, listener, web.handle()));
+    let loaded = Loaded { settings, security, surface };
+    let ended = runtime.block_on(run(configuration, loaded, state, listener, web.handle()));
     // A DNS lookup or a file may hang for long after everything else has ended.
     runtime.shutdown_background();
     web.shutdown_background();
@@ -109,9 +117,8 @@ fn selection(settings: &Settings) -> Selection {
 /// # Errors
 /// Fails if a task ends: a stopped poller behind a working `/metrics` would be the worst failure.
 async fn run(
-    arguments: &Arc<Serve>,
-    settings: Settings,
-    security: WebSecurity,
+    configuration: &Arc<Configuration>,
+    Loaded { settings, security, surface }: Loaded,
     state: StateStore,
     listener: TcpListener,
     web_runtime: &RuntimeHandle,
@@ -121,14 +128,15 @@ async fn run(
     let clock = Clock::start();
     let shared = PollerContext::new(clock, state.clone());
     let mut shared = shared.with_connect_limits(settings.connect_limits);
-    if let Some(directory) = &arguments.record_rounds {
+    if let Some(directory) = configuration.record_rounds() {
         shared.recorder = Some(RoundRecorder::start(directory, BUILD.version)?);
     }
-    let mut reloader = Reloader::new(clock, Arc::clone(arguments), &settings, security.clone());
+    let mut reloader = Reloader::new(clock, Arc::clone(configuration), &settings, security.clone());
     let (lifecycle, mut requests) = reload::requests();
-    let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);
+    let lifecycle = configuration.enables_lifecycle().then_some(lifecycle);
     let external_url = settings.external_url.clone();
     let selection = selection(&settings);
+    let targets = settings.scrape.map(|access| ScrapeTargets::new(clock, access));
     let mut fleet = Fleet::new(shared.clone());
     fleet.poll(settings.deployments);
     let web = WebState {
@@ -141,8 +149,12 @@ async fn run(
         lifecycle,
         connections: ConnectionLimit::new(settings.max_connections_per_address),
         requests: RequestLimit::new(),
-        meter: RequestMeter::new(clock, &http::PATHS),
+        meter: RequestMeter::new(clock, &http::paths(surface.is_some())),
         security,
+        redis_exporter: surface.map(|surface| RedisExporterMode {
+            surface: Arc::new(surface),
+            targets: targets.clone(),
+        }),
         runtimes: [RuntimeHandle::current(), web_runtime.clone()],
     };
     info!(version = BUILD.version, revision = BUILD.revision, "starting Rolecall");
@@ -164,8 +176,11 @@ async fn run(
                 start_reload(&mut reloader, Some(request));
             }
             files = reloader.files_read() => {
-                reloader.apply(files, &mut fleet);
+                reloader.apply(files, &mut fleet, targets.as_ref());
                 notify_systemd(&[NotifyState::Ready]);
+            }
+            scraped = changed(targets.as_ref()) => {
+                fleet.poll_targets(scraped);
             }
             ended = fleet.supervise() => {
                 let never: Infallible = ended?;
@@ -193,6 +208,14 @@ async fn run(
         }
     }
     Ok(())
+}
+
+/// Waits until the targets of `/scrape` changed, and returns them. Never returns if there can be
+/// none.
+async fn changed(targets: Option<&ScrapeTargets>) -> Vec<DeploymentSettings> {
+    let Some(targets) = targets else { return std::future::pending().await };
+    targets.changed().await;
+    targets.deployments()
 }
 
 /// Writes the state file for the last time. A file system that hangs does not keep the process.

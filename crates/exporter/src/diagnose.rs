@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use topology::limits::ENDPOINT_WRONG_CHECKS;
@@ -75,6 +75,9 @@ pub(crate) fn main(arguments: &Diagnose) -> ExitCode {
 fn poll(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
     let Settings { mut deployments, state_file, .. } =
         Settings::from_source(arguments.nodes.source())?;
+    if deployments.is_empty() && arguments.nodes.config_file.is_none() {
+        bail!("REDIS_ADDR is empty: there is no node to diagnose");
+    }
     deployments.iter_mut().for_each(shorten_intervals);
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let views = runtime.block_on(async {

@@ -4,6 +4,7 @@
 //! publishes their views; the web server (`http`) only reads published views.
 
 pub mod cli;
+mod configuration;
 pub mod daemon;
 mod diagnose;
 mod http;
@@ -11,6 +12,7 @@ mod limits;
 mod log;
 mod output;
 mod process;
+mod redis_exporter;
 mod reload;
 mod signals;
 mod web_config;

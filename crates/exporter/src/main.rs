@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use exporter::cli::Cli;
 
 /// Allocator that needs half the memory of glibc for a thousand connections with large buffers.
@@ -12,7 +11,7 @@ use exporter::cli::Cli;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    match exporter::daemon::main(Cli::parse()) {
+    match exporter::daemon::main(Cli::from_arguments(std::env::args_os())) {
         Ok(code) => code,
         Err(error) => {
             // If standard error is closed, only the exit code can report the failure.

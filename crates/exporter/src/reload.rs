@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
-use crate::cli::Serve;
+use crate::configuration::{self, Configuration};
+use crate::redis_exporter::targets::ScrapeTargets;
 use crate::web_security::WebSecurity;
 use config::Settings;
 use poller::Clock;
@@ -31,13 +32,13 @@ const MAX_WAITING: usize = 8;
 const READ_LIMIT: Duration = Duration::from_secs(30);
 
 /// Content of the files.
-type Loaded = Result<(Settings, WebSecurity), String>;
+type Loaded = Result<configuration::Loaded, String>;
 
 /// Reloader of the configuration.
 #[derive(Debug)]
 pub(crate) struct Reloader {
     clock: Clock,
-    arguments: Arc<Serve>,
+    configuration: Arc<Configuration>,
     used: RestartOnlyKeys,
     security: WebSecurity,
     status: watch::Sender<Reload>,
@@ -87,14 +88,14 @@ impl Reloader {
     /// Creates a reloader for the configuration that was just loaded.
     pub(crate) fn new(
         clock: Clock,
-        arguments: Arc<Serve>,
+        configuration: Arc<Configuration>,
         settings: &Settings,
         security: WebSecurity,
     ) -> Self {
         let read = Reload { successful: true, succeeded_at: clock.wall() };
         Reloader {
             clock,
-            arguments,
+            configuration,
             used: restart_only_keys(settings, &security),
             security,
             status: watch::Sender::new(read),
@@ -118,12 +119,12 @@ impl Reloader {
             self.hanging = None;
         }
         let hangs = self.hanging.is_some();
-        let arguments = Arc::clone(&self.arguments);
+        let configuration = Arc::clone(&self.configuration);
         let reading = tokio::task::spawn_blocking(move || {
             if hangs {
                 return Err("an earlier reload still waits for a file".to_owned());
             }
-            read(&arguments)
+            configuration.load().map_err(|problem| format!("{problem:#}"))
         });
         let deadline = self.clock.now() + READ_LIMIT;
         self.running = Some(RunningReload { reading, deadline, request });
@@ -149,16 +150,26 @@ impl Reloader {
 
     /// Applies the files, and sends the result to the one who requested the reload. If a file is
     /// invalid, the running configuration is kept.
-    pub(crate) fn apply(&self, FilesRead { loaded, request }: FilesRead, fleet: &mut Fleet) {
-        let outcome = self.apply_files(loaded, fleet);
+    pub(crate) fn apply(
+        &self,
+        FilesRead { loaded, request }: FilesRead,
+        fleet: &mut Fleet,
+        targets: Option<&ScrapeTargets>,
+    ) {
+        let outcome = self.apply_files(loaded, fleet, targets);
         if let Some(request) = request {
             // The client may have disconnected.
             drop(request.send(outcome));
         }
     }
 
-    fn apply_files(&self, loaded: Loaded, fleet: &mut Fleet) -> Result<(), String> {
-        let (settings, security) = match loaded {
+    fn apply_files(
+        &self,
+        loaded: Loaded,
+        fleet: &mut Fleet,
+        targets: Option<&ScrapeTargets>,
+    ) -> Result<(), String> {
+        let configuration::Loaded { settings, security, .. } = match loaded {
             Ok(found) => found,
             Err(problem) => {
                 error!(problem, "configuration not reloaded, keeping the running one");
@@ -175,6 +186,9 @@ impl Reloader {
             warn!(key, found, used, "key only changes with a restart");
         }
         self.security.replace(&security);
+        if let (Some(targets), Some(access)) = (targets, settings.scrape) {
+            targets.replace_access(access);
+        }
         let changes = fleet.poll(settings.deployments);
         info!(
             started = changes.started,
@@ -192,13 +206,4 @@ impl Reloader {
 pub(crate) struct FilesRead {
     loaded: Loaded,
     request: Option<Request>,
-}
-
-/// Loads both files.
-fn read(arguments: &Serve) -> Loaded {
-    let settings = Settings::load(arguments.nodes.source(), arguments.overrides())
-        .map_err(|problem| problem.to_string())?;
-    let security = WebSecurity::open(arguments.web_config_file.as_deref())
-        .map_err(|problem| format!("{problem:#}"))?;
-    Ok((settings, security))
 }

@@ -89,11 +89,15 @@ impl WebSecurity {
         let text = files::read_to_string(path).with_context(location)?;
         let file = WebConfigFile::parse(&text).with_context(location)?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let tls = file
-            .tls_server_config
-            .map(|tls| build(&tls, folder))
-            .transpose()
-            .with_context(location)?;
+        Self::from_file(file, folder).with_context(location)
+    }
+
+    /// Applies the content of a file. `folder` is that of relative paths in it.
+    ///
+    /// # Errors
+    /// Fails if the files that it names cannot be read or are invalid.
+    pub(crate) fn from_file(file: WebConfigFile, folder: &Path) -> anyhow::Result<Self> {
+        let tls = file.tls_server_config.map(|tls| build(&tls, folder)).transpose()?;
         Ok(WebSecurity::new(tls, file.basic_auth_users))
     }
 

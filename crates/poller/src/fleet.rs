@@ -32,6 +32,8 @@ pub struct Fleet {
     sentinels: SentinelRegistry,
     /// Deployments of the configuration. Some are templates for all masters of their Sentinels.
     configured: Vec<Arc<DeploymentSettings>>,
+    /// Deployments of targets that requests name.
+    targets: Vec<Arc<DeploymentSettings>>,
     /// Deployments from a template whose master the Sentinels no longer list, with the time since
     /// which they do not.
     removed_masters: BTreeMap<String, Instant>,
@@ -83,6 +85,7 @@ impl Fleet {
             running: Vec::new(),
             sentinels,
             configured: Vec::new(),
+            targets: Vec::new(),
             removed_masters: BTreeMap::new(),
         }
     }
@@ -100,6 +103,12 @@ impl Fleet {
     pub fn poll(&mut self, deployments: Vec<DeploymentSettings>) -> Changes {
         self.configured = deployments.into_iter().map(Arc::new).collect();
         self.update()
+    }
+
+    /// Replaces the deployments that are polled in addition to the configured ones.
+    pub fn poll_targets(&mut self, targets: Vec<DeploymentSettings>) {
+        self.targets = targets.into_iter().map(Arc::new).collect();
+        self.update();
     }
 
     /// Starts and stops deployments, after a change of the configuration or of the masters.
@@ -161,6 +170,7 @@ impl Fleet {
                 expanded.deployments.push(Arc::clone(settings));
             }
         }
+        expanded.deployments.extend(self.targets.iter().cloned());
         self.removed_masters = removed_masters;
         let shown_by = self.shown_by(&expanded.deployments);
         expanded.deployments = without_duplicates(expanded.deployments);

@@ -1,5 +1,6 @@
 //! Registry of the last view of each deployment. Reading a view never blocks.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use futures_util::future::select_all;
@@ -39,6 +40,32 @@ impl ViewRegistry {
     pub fn ready(&self) -> bool {
         let registered = self.registered.borrow();
         registered.complete && registered.views.iter().all(|view| view.borrow().at.is_some())
+    }
+
+    /// Waits until the last view of a deployment satisfies `condition`, and returns it. Waits for
+    /// the deployment too.
+    pub async fn view_when(
+        &self,
+        name: &str,
+        condition: impl Fn(&DeploymentView) -> bool,
+    ) -> Arc<DeploymentView> {
+        let mut registered = self.registered.clone();
+        loop {
+            let mut view = {
+                let registered = registered.borrow_and_update();
+                let mut views = registered.views.iter();
+                views.find(|view| view.borrow().deployment.name == name).cloned()
+            };
+            let satisfied = async {
+                let view = view.as_mut()?.wait_for(|view| condition(view)).await.ok()?;
+                Some(Arc::clone(&view))
+            };
+            tokio::select! {
+                Some(view) = satisfied => return view,
+                // Also without a view, and after its deployment ended.
+                changed = registered.changed() => if changed.is_err() { pending::<()>().await },
+            }
+        }
     }
 
     /// Waits until all deployments are known and all their last views satisfy `condition`.

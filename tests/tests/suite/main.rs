@@ -33,6 +33,7 @@ mod primary;
 mod public_rules;
 mod readiness;
 mod recording;
+mod redis_exporter_mode;
 mod reload;
 mod replicas;
 mod roles;

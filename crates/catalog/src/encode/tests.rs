@@ -385,8 +385,9 @@ fn scrape_has_the_bytes_of_prometheus_client() {
         for row in tables::redis_exporter_rows() {
             // prometheus-client has no summaries.
             if row.entry.on_scrape().is_some_and(|(_, kind)| kind != MetricKind::Summary) {
-                let nodes = [unlabeled(node)];
-                encode_redis_exporter_row(row, &nodes, &mut text).expect("to a string");
+                let nodes = [Labeled { subject: node, labels: String::new() }];
+                encode_redis_exporter_row(row, &nodes, &LegacyStyle::default(), &mut text)
+                    .expect("to a string");
             }
         }
         assert_eq!(text, expected, "{}", node.node.name);
@@ -403,7 +404,8 @@ fn a_summary_has_quantiles_a_sum_and_a_count() {
     let node =
         Labeled { subject: &view.nodes[topology::NodeIndex::new(0)], labels: "n=\"1\"".into() };
     let mut text = String::new();
-    encode_redis_exporter_row(&row, &[node], &mut text).expect("to a string");
+    encode_redis_exporter_row(&row, &[node], &LegacyStyle::default(), &mut text)
+        .expect("to a string");
     let expected = [
         "# HELP redis_x_usec Times. Source: INFO.",
         "# TYPE redis_x_usec summary",

@@ -144,7 +144,7 @@ fn documented_urls_are_valid() {
         for form in forms {
             let url = form.replace("...", "HOST").replace("PORT", "7000");
             if !url.ends_with("://") {
-                let settings = urls::load(std::slice::from_ref(&url)).expect(&url);
+                let settings = urls::load(std::slice::from_ref(&url)).expect(&url).expect("a node");
                 kinds.insert(settings.deployment.kind.label());
                 urls += 1;
             }

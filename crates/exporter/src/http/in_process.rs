@@ -44,6 +44,7 @@ impl Routes {
             requests: RequestLimit::new(),
             meter: RequestMeter::new(clock, &PATHS),
             security: WebSecurity::open(None)?,
+            redis_exporter: None,
             runtimes: [Handle::current(), Handle::current()],
         };
         Ok(Routes(router(web).layer(Extension(client))))

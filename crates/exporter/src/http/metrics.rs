@@ -18,7 +18,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
-use super::WebState;
+use super::{WebState, redis_exporter};
 use crate::limits::RequestPermit;
 
 /// Largest size of a chunk, bytes.
@@ -43,6 +43,9 @@ pub(super) async fn serve(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
+    if let Some(mode) = web.redis_exporter.clone() {
+        return redis_exporter::serve_metrics(web, &mode).await;
+    }
     let accept: Vec<_> =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let exposition = match select(&web, query.as_deref().unwrap_or_default()) {

@@ -6,6 +6,7 @@ pub(crate) mod measure;
 mod metrics;
 mod origin;
 mod pages;
+pub(crate) mod redis_exporter;
 mod scrape;
 mod sd;
 
@@ -26,6 +27,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use self::measure::RequestMeter;
+use self::redis_exporter::RedisExporterMode;
 use crate::limits::{ConnectionLimit, RequestLimit, limit_connections};
 use crate::reload::{Request, Status};
 use crate::web_security::{self, WebSecurity};
@@ -50,6 +52,8 @@ pub(crate) struct WebState {
     pub(crate) requests: RequestLimit,
     pub(crate) meter: RequestMeter,
     pub(crate) security: WebSecurity,
+    /// State of the mode that replaces redis_exporter; `None` in the normal mode.
+    pub(crate) redis_exporter: Option<RedisExporterMode>,
     /// Runtimes whose tasks are counted: those of the poller and of the web server.
     pub(crate) runtimes: [Handle; 2],
 }
@@ -95,6 +99,12 @@ pub(crate) const PATHS: [&str; 15] = [
     "/-/reload",
 ];
 
+/// Returns the patterns of the routes whose requests are counted by path.
+pub(crate) fn paths(is_redis_exporter: bool) -> Vec<&'static str> {
+    let own = if is_redis_exporter { &redis_exporter::PATHS[..] } else { &[] };
+    [&PATHS, own].concat()
+}
+
 /// Returns the handler of each route.
 fn handlers() -> [MethodRouter<WebState>; PATHS.len()] {
     [
@@ -118,9 +128,15 @@ fn handlers() -> [MethodRouter<WebState>; PATHS.len()] {
 
 /// Returns the routes.
 fn router(web: WebState) -> Router {
-    let routes = PATHS.into_iter().zip(handlers());
-    routes
-        .fold(Router::new(), |router, (path, handler)| router.route(path, handler))
+    let mut router = Router::new();
+    for (path, handler) in PATHS.into_iter().zip(handlers()) {
+        router = router.route(path, handler);
+    }
+    let router = match &web.redis_exporter {
+        Some(mode) => redis_exporter::add_routes(router, mode),
+        None => router,
+    };
+    router
         .layer(from_fn_with_state(web.security.clone(), web_security::authenticate))
         .layer(map_response(pages::add_security_headers))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))

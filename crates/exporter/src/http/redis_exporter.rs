@@ -1,0 +1,195 @@
+//! Endpoints of the mode that replaces redis_exporter: metrics of its nodes under the names of
+//! redis_exporter, `/scrape` of any target, `/discover-cluster-nodes` and `/health`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use catalog::{Exposition, Format, Selection, encode, encode_legacy};
+use config::{DEPLOYMENT_OF_URLS, ScrapeTarget};
+use poller::ViewRegistry;
+use serde::Serialize;
+use tokio::time::timeout;
+use topology::{DeploymentView, NodeView};
+
+use super::{WebState, metrics};
+use crate::redis_exporter::Surface;
+use crate::redis_exporter::targets::{Refusal, ScrapeTargets};
+
+/// Patterns of the routes that only this mode has.
+pub(crate) const PATHS: [&str; 2] = ["/health", "/discover-cluster-nodes"];
+
+/// Parameters of `/scrape` that ask for what Rolecall does not have.
+const UNSUPPORTED: [&str; 7] = [
+    "check-keys",
+    "check-single-keys",
+    "check-streams",
+    "check-single-streams",
+    "count-keys",
+    "tls_server_name",
+    "tls-server-name",
+];
+
+/// State of the handlers in this mode.
+#[derive(Debug, Clone)]
+pub(crate) struct RedisExporterMode {
+    pub(crate) surface: Arc<Surface>,
+    /// Targets of `/scrape`; `None` if the endpoint is disabled.
+    pub(crate) targets: Option<ScrapeTargets>,
+}
+
+/// Group of targets, as Prometheus reads it.
+#[derive(Debug, Serialize)]
+struct Group {
+    targets: Vec<String>,
+    labels: BTreeMap<String, String>,
+}
+
+/// Status and text of a refused request.
+type Refused = (StatusCode, String);
+
+/// Adds the routes that only this mode has.
+pub(super) fn add_routes(router: Router<WebState>, mode: &RedisExporterMode) -> Router<WebState> {
+    let [health, discovery] = PATHS;
+    let router = router.route(health, get(|| async { "ok" })).route(discovery, get(discover));
+    match &mode.surface.telemetry_path {
+        Some(path) => router.route(path, get(metrics::serve)),
+        None => router,
+    }
+}
+
+/// Serves `/metrics`: the configured node under the names of redis_exporter, then the exporter.
+pub(super) async fn serve_metrics(web: WebState, mode: &RedisExporterMode) -> Response {
+    let node = match configured(&web) {
+        Some(_) => {
+            let view = view_of(&web.registry, DEPLOYMENT_OF_URLS, mode).await;
+            view.and_then(|view| view.shown().next().cloned())
+        }
+        None => None,
+    };
+    let exposition = (!mode.surface.redis_only).then(|| Exposition {
+        exporter: Some(web.exporter()),
+        deployments: Vec::new(),
+        selection: Selection::Full,
+    });
+    let surface = Arc::clone(&mode.surface);
+    let exporter = web.exporter();
+    respond(metrics::body(&web, 1, move |writer| {
+        let style = &surface.style;
+        node.iter().try_for_each(|node| encode_legacy(node, &exporter, style, writer))?;
+        exposition.iter().try_for_each(|exposition| encode(exposition, Format::Text, writer))
+    }))
+}
+
+/// Serves `/scrape`.
+pub(super) async fn serve_scrape(
+    web: WebState,
+    mode: &RedisExporterMode,
+    parameters: &[(String, String)],
+) -> Response {
+    let surface = Arc::clone(&mode.surface);
+    respond(find(&web, mode, parameters).await.and_then(|node| {
+        let exporter = web.exporter();
+        let encode = move |writer: &mut dyn std::fmt::Write| {
+            encode_legacy(&node, &exporter, &surface.style, writer)
+        };
+        metrics::body(&web, 1, encode)
+    }))
+}
+
+fn respond(body: Result<axum::body::Body, Refused>) -> Response {
+    match body {
+        Ok(body) => ([(CONTENT_TYPE, Format::Text.content_type())], body).into_response(),
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// Returns the node that a request names, after its first reply.
+async fn find(
+    web: &WebState,
+    mode: &RedisExporterMode,
+    parameters: &[(String, String)],
+) -> Result<NodeView, Refused> {
+    let Some(targets) = &mode.targets else {
+        return refuse(StatusCode::NOT_FOUND, "--disable-scrape-endpoint is set");
+    };
+    let is_used = |(name, value): &&(String, String)| {
+        !value.is_empty() && UNSUPPORTED.contains(&name.as_str())
+    };
+    if let Some((name, _)) = parameters.iter().find(is_used) {
+        return refuse(StatusCode::BAD_REQUEST, &format!("parameter {name:?} is not supported"));
+    }
+    let target = parameters.iter().find(|(name, value)| name == "target" && !value.is_empty());
+    let Some((_, target)) = target else {
+        return refuse(StatusCode::BAD_REQUEST, "missing parameter \"target\"");
+    };
+    let target = ScrapeTarget::parse(target)
+        .or_else(|problem| refuse(StatusCode::BAD_REQUEST, &format!("target: {problem}")))?;
+    let node = |view: &DeploymentView| {
+        let name = view.deployment.name_at(target.address());
+        view.shown().find(|node| node.node.name == name).cloned()
+    };
+    let known = configured(web).filter(|_| targets.has_default_user(&target));
+    if known.is_some_and(|view| node(&view).is_some()) {
+        let view = view_of(&web.registry, DEPLOYMENT_OF_URLS, mode).await;
+        if let Some(node) = view.and_then(|view| node(&view)) {
+            return Ok(node);
+        }
+    }
+    let name = targets.scrape(&target).or_else(|refusal| match refusal {
+        Refusal::TooMany(limit) => {
+            let problem = format!("limit of targets reached ({limit}), try again later");
+            refuse(StatusCode::SERVICE_UNAVAILABLE, &problem)
+        }
+        Refusal::NoAccess(problem) => refuse(StatusCode::BAD_REQUEST, &problem),
+    })?;
+    let view = view_of(&web.registry, &name, mode).await;
+    let found = view.and_then(|view| view.shown().next().cloned());
+    found.map_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "not polled yet"), Ok)
+}
+
+fn refuse<T>(status: StatusCode, problem: &str) -> Result<T, Refused> {
+    Err((status, format!("{problem}\n")))
+}
+
+/// Returns the last view of the configured deployment, if there is one.
+fn configured(web: &WebState) -> Option<Arc<DeploymentView>> {
+    let views = web.registry.views();
+    views.into_iter().find(|view| view.deployment.name == DEPLOYMENT_OF_URLS)
+}
+
+/// Returns the view of a deployment as soon as it is known whether its first node replies. After
+/// the limit, returns the view as it is.
+async fn view_of(
+    registry: &ViewRegistry,
+    name: &str,
+    mode: &RedisExporterMode,
+) -> Option<Arc<DeploymentView>> {
+    // A refusal of Rolecall itself, as of a metadata service, says nothing about the node.
+    let is_known = |node: &NodeView| node.readable().is_some() || node.failure().is_some();
+    let is_decided = |view: &DeploymentView| view.shown().next().is_some_and(is_known);
+    match timeout(mode.surface.first_reply, registry.view_when(name, is_decided)).await {
+        Ok(view) => Some(view),
+        Err(_) => registry.views().into_iter().find(|view| view.deployment.name == name),
+    }
+}
+
+/// Parameters of a request, in their order.
+pub(super) type Parameters = Query<Vec<(String, String)>>;
+
+/// Serves `/discover-cluster-nodes`: the nodes as targets of `/scrape`, for `http_sd_configs`.
+async fn discover(State(web): State<WebState>) -> Response {
+    let is_cluster = web.redis_exporter.as_ref().is_some_and(|mode| mode.surface.is_cluster);
+    let Some(view) = configured(&web).filter(|_| is_cluster) else {
+        let problem = "The discovery endpoint is only available on a redis cluster\n";
+        return (StatusCode::BAD_REQUEST, problem).into_response();
+    };
+    let targets = view.shown().map(|node| format!("redis://{}", node.node.name)).collect();
+    Json(vec![Group { targets, labels: BTreeMap::new() }]).into_response()
+}
