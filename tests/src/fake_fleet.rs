@@ -8,8 +8,10 @@ use std::ops::Range;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{Process, program};
-use crate::{eventually, free_port};
+use tempfile::TempDir;
+
+use crate::process::{Process, Signal, program};
+use crate::{Certificate, eventually, free_port};
 
 /// Number of nodes with the same third byte of their addresses.
 const NODES_PER_BYTE: usize = 250;
@@ -34,6 +36,21 @@ pub struct FakeFleet {
     shape: Shape,
     nodes: usize,
     process: Process,
+    /// Certificate of all nodes and its folder, if they use TLS.
+    certificate: Option<(Certificate, TempDir)>,
+}
+
+/// Connections that clients opened to a fleet within a tenth of a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenedConnections {
+    /// End of the tenth of a second, time since the start of the fleet.
+    pub until: Duration,
+    /// Number of accepted connections.
+    pub accepted: u64,
+    /// Number of complete TLS handshakes, with a certificate.
+    pub full_handshakes: u64,
+    /// Number of TLS handshakes that resumed a session.
+    pub resumed_handshakes: u64,
 }
 
 impl Shape {
@@ -73,31 +90,6 @@ impl Shape {
             _ => node..node,
         }
     }
-
-    /// Returns the configuration of Rolecall for a fleet.
-    pub fn configuration(self, nodes: usize, port: u16) -> String {
-        let list = |nodes: Range<usize>| -> String {
-            let url = |node| format!("{{ url = 'redis://{}:{port}' }}", address(node));
-            nodes.map(url).collect::<Vec<_>>().join(", ")
-        };
-        let mut text = String::new();
-        let mut add = |name: &str, key: &str, nodes: Range<usize>| {
-            let list = list(nodes);
-            writeln!(text, "[[deployment]]\nname = '{name}'\n{key} = [{list}]")
-                .expect("writing to a string cannot fail");
-        };
-        match self {
-            Shape::One => add("one", "nodes", 0..nodes),
-            Shape::Cluster => add("cluster", "cluster", 0..3.min(nodes)),
-            Shape::Singles | Shape::Triples => {
-                let size = if self == Shape::Triples { 3 } else { 1 };
-                for first in (0..nodes).step_by(size) {
-                    add(&format!("d{first}"), "nodes", first..nodes.min(first + size));
-                }
-            }
-        }
-        text
-    }
 }
 
 /// Returns the address of a node.
@@ -119,23 +111,95 @@ pub fn node_at(address: Ipv4Addr) -> Option<usize> {
 impl FakeFleet {
     /// Starts the servers, and waits until they listen.
     pub fn start(shape: Shape, nodes: usize) -> Self {
+        Self::start_with(shape, nodes, None)
+    }
+
+    /// Does the same as [`Self::start`] for servers that accept only TLS.
+    pub fn start_with_tls(shape: Shape, nodes: usize) -> Self {
+        let folder = tempfile::tempdir().expect("cannot create a directory");
+        let certificate = Certificate::create(folder.path()).expect("a certificate");
+        Self::start_with(shape, nodes, Some((certificate, folder)))
+    }
+
+    fn start_with(shape: Shape, nodes: usize, certificate: Option<(Certificate, TempDir)>) -> Self {
         let port = free_port();
-        let arguments = [shape.label(), &nodes.to_string(), &port.to_string()];
-        let process = Process::start(Command::new(program("fake_fleet")).args(arguments));
+        let mut command = Command::new(program("fake_fleet"));
+        command.args([shape.label(), &nodes.to_string(), &port.to_string()]);
+        if let Some((certificate, _)) = &certificate {
+            command.args([&certificate.chain, &certificate.key]);
+        }
+        let process = Process::start(&mut command);
         eventually(Duration::from_secs(20), "the fake servers listen", || {
             process.log().iter().any(|line| line == "listening").then_some(())
         });
-        FakeFleet { port, shape, nodes, process }
+        FakeFleet { port, shape, nodes, process, certificate }
     }
 
     /// Returns the configuration of Rolecall for the fleet.
     pub fn configuration(&self) -> String {
-        self.shape.configuration(self.nodes, self.port)
+        let (scheme, tls) = match &self.certificate {
+            Some((certificate, _)) => ("rediss", certificate.profile()),
+            None => ("redis", String::new()),
+        };
+        let list = |nodes: Range<usize>| -> String {
+            let url = |node| format!("{{ url = '{scheme}://{}:{}' }}", address(node), self.port);
+            nodes.map(url).collect::<Vec<_>>().join(", ")
+        };
+        let mut text = String::new();
+        let mut add = |name: &str, key: &str, nodes: Range<usize>| {
+            let list = list(nodes);
+            writeln!(text, "[[deployment]]\nname = '{name}'\n{key} = [{list}]\n{tls}")
+                .expect("writing to a string cannot fail");
+        };
+        match self.shape {
+            Shape::One => add("one", "nodes", 0..self.nodes),
+            Shape::Cluster => add("cluster", "cluster", 0..3.min(self.nodes)),
+            Shape::Singles | Shape::Triples => {
+                let size = if self.shape == Shape::Triples { 3 } else { 1 };
+                for first in (0..self.nodes).step_by(size) {
+                    add(&format!("d{first}"), "nodes", first..self.nodes.min(first + size));
+                }
+            }
+        }
+        text
+    }
+
+    /// Closes all connections at once.
+    pub fn close_connections(&self) {
+        self.process.signal(Signal::Hangup);
+    }
+
+    /// Returns the connections so far, for each tenth of a second in which some were opened.
+    pub fn opened_connections(&self) -> Vec<OpenedConnections> {
+        self.process.log().iter().filter_map(|line| OpenedConnections::parse(line)).collect()
     }
 
     /// Returns the process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+}
+
+impl OpenedConnections {
+    /// Returns the line that `fake_fleet` prints.
+    pub fn line(&self) -> String {
+        format!(
+            "opened {} {} {} {}",
+            self.until.as_millis(),
+            self.accepted,
+            self.full_handshakes,
+            self.resumed_handshakes
+        )
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let numbers: Result<Vec<_>, _> =
+            line.strip_prefix("opened ")?.split(' ').map(str::parse).collect();
+        let [until, accepted, full_handshakes, resumed_handshakes] = numbers.ok()?[..] else {
+            return None;
+        };
+        let until = Duration::from_millis(until);
+        Some(OpenedConnections { until, accepted, full_handshakes, resumed_handshakes })
     }
 }
 
@@ -160,5 +224,17 @@ mod tests {
                 assert!(is_replica || node == master, "{shape:?} {node}");
             }
         }
+    }
+
+    #[test]
+    fn lines_about_connections_are_read() {
+        let opened = OpenedConnections {
+            until: Duration::from_millis(1700),
+            accepted: 12,
+            full_handshakes: 3,
+            resumed_handshakes: 9,
+        };
+        assert_eq!(OpenedConnections::parse(&opened.line()), Some(opened));
+        assert_eq!(OpenedConnections::parse("listening"), None);
     }
 }

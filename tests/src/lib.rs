@@ -8,6 +8,7 @@
 
 mod alert_pipeline;
 mod browser;
+mod certificate;
 mod cluster;
 mod command_proxy;
 mod connection;
@@ -49,6 +50,7 @@ use std::path::PathBuf;
 
 pub use alert_pipeline::{AlertPipeline, Notification, TIME_DIVISOR};
 pub use browser::Browser;
+pub use certificate::Certificate;
 pub use cluster::{Cluster, ClusterNode, ClusterSetup};
 pub use command_proxy::{CommandProxy, Rewrites, Traffic};
 pub use connection::{
@@ -57,7 +59,7 @@ pub use connection::{
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
 pub use documented_server::DocumentedServer;
-pub use fake_fleet::{FakeFleet, Shape, address, node_at};
+pub use fake_fleet::{FakeFleet, OpenedConnections, Shape, address, node_at};
 pub use fake_server::{FakeServer, array, bulk, minimal_reply, redis_reply};
 pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
 pub use hanging_mount::HangingMount;

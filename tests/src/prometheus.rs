@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Process, eventually, free_port};
+use crate::{Process, SECOND, eventually, free_port};
 
 /// Running Prometheus server.
 pub struct Prometheus {
     port: u16,
-    _process: Process,
+    process: Process,
     _directory: TempDir,
 }
 
@@ -19,6 +19,11 @@ impl Prometheus {
     /// Starts Prometheus with a job for each of these names and ports of 127.0.0.1, scraped every
     /// second. Waits until Prometheus is ready.
     pub fn start(jobs: &[(&str, u16)]) -> Self {
+        Self::start_with_interval(jobs, SECOND)
+    }
+
+    /// Does the same as [`Self::start`] with another time between scrapes.
+    pub fn start_with_interval(jobs: &[(&str, u16)], interval: Duration) -> Self {
         let job = |(job, port): &(&str, u16)| {
             format!(
                 "{{ job_name: {job}, static_configs: [ {{ targets: ['127.0.0.1:{port}'] }} ] }}"
@@ -26,8 +31,10 @@ impl Prometheus {
         };
         let jobs: Vec<_> = jobs.iter().map(job).collect();
         let text = format!(
-            "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs: [ {} ]\n",
-            jobs.join(", ")
+            "global: {{ scrape_interval: {seconds}s, scrape_timeout: {seconds}s }}\n\
+             scrape_configs: [ {} ]\n",
+            jobs.join(", "),
+            seconds = interval.as_secs(),
         );
         Self::configured(tempfile::tempdir().expect("cannot create a directory"), &text, &[])
     }
@@ -45,11 +52,16 @@ impl Prometheus {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .args(arguments);
         let prometheus =
-            Prometheus { port, _process: Process::start(&mut command), _directory: directory };
+            Prometheus { port, process: Process::start(&mut command), _directory: directory };
         eventually(Duration::from_secs(30), "Prometheus is ready", || {
             fetch(port, "/-/ready", &[]).map(drop)
         });
         prometheus
+    }
+
+    /// Returns the process ID.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Returns the value of an instant query; nothing without a result. Panics if there are several

@@ -187,6 +187,11 @@ impl Redis {
             .collect()
     }
 
+    /// Returns the process ID.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);

@@ -15,14 +15,14 @@ pub struct RedisExporter {
 impl RedisExporter {
     /// Starts the exporter, waits until `redis_up` is 1, and returns it with that exposition.
     pub fn start(server: &Redis) -> (Self, String) {
+        Self::watch(&server.url())
+    }
+
+    /// Does the same as [`Self::start`] for the server with this URL.
+    pub fn watch(url: &str) -> (Self, String) {
         let port = free_port();
         let mut command = Command::new("prometheus-redis-exporter");
-        command.args([
-            "-redis.addr",
-            &server.url(),
-            "-web.listen-address",
-            &format!("127.0.0.1:{port}"),
-        ]);
+        command.args(["-redis.addr", url, "-web.listen-address", &format!("127.0.0.1:{port}")]);
         let exporter = RedisExporter { port, process: Process::start(&mut command) };
         let is_up = || exporter.scrape().filter(|text| text.contains("redis_up 1"));
         let (text, _) =

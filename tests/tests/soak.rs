@@ -64,7 +64,7 @@ async fn thousand_rounds_leak_no_tasks_or_connections() {
     let (publish, mut view) = watch::channel(Arc::new(DeploymentView::empty(deployment)));
     let mut poller = tokio::task::JoinSet::new();
     poller.spawn(poller::run(
-        settings,
+        Arc::new(settings),
         Vec::new(),
         PollerContext::new(Clock::start(), StateStore::default()),
         publish,

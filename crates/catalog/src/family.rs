@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use crate::Format;
 use crate::histogram::Histogram;
-use crate::row::{Entry, MetricKind};
+use crate::row::{Entry, MetricKind, Summary};
 
 /// Writer of one metric family. It writes the descriptor (HELP and TYPE) before the first sample,
 /// so that a family without samples is omitted.
@@ -66,6 +66,21 @@ impl<'a> Family<'a> {
         }
     }
 
+    /// Adds a summary.
+    pub(crate) fn add_summary(&mut self, subject: &str, values: &[&str], summary: &Summary) {
+        for (quantile, value) in &summary.quantiles {
+            let mut labels = String::new();
+            push_label(&mut labels, "quantile", quantile);
+            if !subject.is_empty() {
+                labels.push(',');
+                labels.push_str(subject);
+            }
+            self.add_part("", &labels, values, dtoa::Buffer::new().format(*value));
+        }
+        self.add_part("_sum", subject, values, dtoa::Buffer::new().format(summary.sum));
+        self.add_part("_count", subject, values, itoa::Buffer::new().format(summary.count));
+    }
+
     /// Writes the lines that were added since the last call.
     ///
     /// # Errors
@@ -83,7 +98,7 @@ impl<'a> Family<'a> {
         Ok(())
     }
 
-    /// Adds one sample of a histogram.
+    /// Adds one sample of a histogram or a summary.
     fn add_part(&mut self, suffix: &str, subject: &str, values: &[&str], value: &str) {
         self.lines.push_str(self.name);
         self.lines.push_str(suffix);
@@ -128,7 +143,13 @@ impl<'a> Family<'a> {
     fn descriptor(&self) -> String {
         let (name, kind) = described(self.name, self.kind, self.format);
         let help = format!("{} Source: {}.", self.entry.help, self.entry.source);
-        encode_alone(Descriptor { name: name.to_owned(), help, kind })
+        let mut text = encode_alone(Descriptor { name: name.to_owned(), help, kind });
+        if self.kind == MetricKind::Summary {
+            // prometheus-client has no such type.
+            let end = text.rfind(' ').unwrap_or(text.len());
+            text.replace_range(end.., " summary\n");
+        }
+        text
     }
 }
 
@@ -149,6 +170,7 @@ fn described(name: &str, kind: MetricKind, format: Format) -> (&str, MetricType)
         (MetricKind::Counter, Format::Text) => (name, MetricType::Counter),
         (MetricKind::Gauge, _) | (MetricKind::Info, Format::Text) => (name, MetricType::Gauge),
         (MetricKind::Histogram, _) => (name, MetricType::Histogram),
+        (MetricKind::Summary, _) => (name, MetricType::Unknown),
     }
 }
 

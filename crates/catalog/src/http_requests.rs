@@ -58,6 +58,12 @@ impl HttpRequests {
         })
     }
 
+    /// Returns the number of responses for a path that state an error.
+    pub(crate) fn failures(&self, path: &str) -> u64 {
+        let responses = self.responses().filter(|(own, ..)| *own == path);
+        responses.filter(|(_, code, _)| *code >= 400).map(|(.., count)| count).sum()
+    }
+
     /// Returns the durations of the requests by path, of each path that was requested.
     pub(crate) fn durations(&self) -> impl Iterator<Item = (&'static str, &Histogram)> {
         let all = self.by_path.iter().map(|(path, requests)| (*path, &requests.durations));

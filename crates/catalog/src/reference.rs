@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::tables::redis_exporter_only_entries;
 use crate::{Entry, RedisExporterName, entries, themes};
 
 const INTRODUCTION: &str = "\
@@ -19,6 +20,17 @@ const INTRODUCTION: &str = "\
 - An unknown value has no sample. It is never 0, -1 or NaN.
 - The column redis_exporter has the name of the metric in redis_exporter, or `same`. `/scrape`
   exposes the metric under this name. A metric without a name in this column is not on `/scrape`.
+- The last heading has the metrics that only exist under the names of redis_exporter: on `/scrape`,
+  and on `/metrics` if `metrics.names` is `redis_exporter` or `both`. With `both`, a name that
+  Rolecall and redis_exporter use with different labels has the labels of both, and the value of
+  redis_exporter, except `redis_errors_total`.
+";
+
+const REDIS_EXPORTER_HEADING: &str = "
+## redis_exporter
+
+| name | type | labels | source | help |
+| --- | --- | --- | --- | --- |
 ";
 
 /// Returns the reference of all metrics, as Markdown.
@@ -32,7 +44,18 @@ pub fn reference() -> String {
         });
         debug_assert!(written.is_ok(), "writing to a string cannot fail");
     }
+    text.push_str(REDIS_EXPORTER_HEADING);
+    let written =
+        redis_exporter_only_entries().try_for_each(|entry| write_foreign_row(&mut text, entry));
+    debug_assert!(written.is_ok(), "writing to a string cannot fail");
     text
+}
+
+fn write_foreign_row(text: &mut String, entry: &Entry) -> std::fmt::Result {
+    let Some((name, kind)) = entry.on_scrape() else { return Ok(()) };
+    let source = entry.source.to_string().replace('|', "\\|");
+    let (kind, labels) = (kind.label(), entry.labels.join(", "));
+    writeln!(text, "| `{name}` | {kind} | {labels} | {source} | {} |", entry.help)
 }
 
 fn write_heading(text: &mut String, theme: &str) -> std::fmt::Result {
@@ -47,6 +70,7 @@ fn write_row(text: &mut String, subject: &[&str], entry: &Entry) -> std::fmt::Re
         RedisExporterName::Same => "same",
         RedisExporterName::AsGauge(name)
         | RedisExporterName::AsCounter(name)
+        | RedisExporterName::AsSummary(name)
         | RedisExporterName::SeparateRow(name) => name,
         RedisExporterName::Absent => "",
     };

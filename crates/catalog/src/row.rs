@@ -60,6 +60,8 @@ pub enum RedisExporterName {
     AsGauge(&'static str),
     /// A counter of this name. Its value is the server's number without conversion.
     AsCounter(&'static str),
+    /// A summary of this name.
+    AsSummary(&'static str),
     /// A metric of this name with other labels or another meaning. It has a separate row in
     /// `tables/redis_exporter.rs`.
     SeparateRow(&'static str),
@@ -102,6 +104,8 @@ enum ValueReader<T> {
     Samples(fn(&T, EmitSample<'_>)),
     /// Any number of histograms, each with values of the row's labels.
     Histograms(fn(&T, EmitHistogram<'_>)),
+    /// Any number of summaries, each with values of the row's labels.
+    Summaries(fn(&T, EmitSummary<'_>)),
 }
 
 /// The smallest number that is none. Servers state such numbers where they mean that there is no
@@ -114,6 +118,20 @@ pub(crate) type EmitSample<'a> = &'a mut dyn FnMut(&[&str], f64);
 
 /// Takes one histogram: the values of the row's labels, and the histogram.
 pub(crate) type EmitHistogram<'a> = &'a mut dyn FnMut(&[&str], &Histogram);
+
+/// Takes one summary: the values of the row's labels, and the summary.
+pub(crate) type EmitSummary<'a> = &'a mut dyn FnMut(&[&str], &Summary);
+
+/// Summary of observed values. Only `redis_exporter` has such metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Summary {
+    /// Values of the label `quantile`, each with its value.
+    pub(crate) quantiles: Vec<(Box<str>, f64)>,
+    /// Sum of the observed values.
+    pub(crate) sum: f64,
+    /// Number of observed values.
+    pub(crate) count: u64,
+}
 
 /// One shard of a deployment, with the nodes of the deployment.
 #[derive(Debug, Clone)]
@@ -213,6 +231,9 @@ pub enum MetricKind {
     Info,
     /// Counts observed values in buckets: the series `_bucket`, `_count` and `_sum`.
     Histogram,
+    /// Has quantiles of observed values, and the series `_count` and `_sum`. Only `redis_exporter`
+    /// has such metrics.
+    Summary,
 }
 
 // The constructors have no default for `redis_exporter`: each row states its name there, and
@@ -347,6 +368,19 @@ impl<T: 'static> Row<T> {
         Self::new(name, redis_exporter, labels, Source::Words(source), help, reader)
     }
 
+    /// Creates a row for any number of summaries that differ in their labels.
+    pub(crate) const fn summaries(
+        name: &'static str,
+        labels: &'static [&'static str],
+        source: &'static str,
+        help: &'static str,
+        read: fn(&T, EmitSummary<'_>),
+    ) -> Self {
+        let reader = ValueReader::Summaries(read);
+        let redis_exporter = RedisExporterName::AsSummary(name);
+        Self::new(name, redis_exporter, labels, Source::Words(source), help, reader)
+    }
+
     const fn new(
         name: &'static str,
         redis_exporter: RedisExporterName,
@@ -363,7 +397,7 @@ impl<T: 'static> Row<T> {
 }
 
 impl<T: Subject> Row<T> {
-    /// Reads all samples of one subject. A histogram has none.
+    /// Reads all samples of one subject. A histogram and a summary have none.
     pub(crate) fn read(&self, subject: &T, emit: EmitSample<'_>) {
         match self.reader {
             ValueReader::Number(factor) => {
@@ -387,13 +421,20 @@ impl<T: Subject> Row<T> {
                 }
             }
             ValueReader::Samples(read) => read(subject, emit),
-            ValueReader::Histograms(_) => {}
+            ValueReader::Histograms(_) | ValueReader::Summaries(_) => {}
         }
     }
 
     /// Reads all histograms of one subject.
     pub(crate) fn read_histograms(&self, subject: &T, emit: EmitHistogram<'_>) {
         if let ValueReader::Histograms(read) = self.reader {
+            read(subject, emit);
+        }
+    }
+
+    /// Reads all summaries of one subject.
+    pub(crate) fn read_summaries(&self, subject: &T, emit: EmitSummary<'_>) {
+        if let ValueReader::Summaries(read) = self.reader {
             read(subject, emit);
         }
     }
@@ -435,12 +476,14 @@ fn status(text: &str) -> Option<f64> {
 }
 
 impl Entry {
-    /// Returns the name and type of this row on `/scrape`; `None` if it is not exposed there.
+    /// Returns the name and type of this row in `redis_exporter`; `None` if it has no such metric,
+    /// or a separate row for it.
     pub fn on_scrape(&self) -> Option<(&'static str, MetricKind)> {
         match self.redis_exporter {
             RedisExporterName::Same => Some((self.name, self.kind())),
             RedisExporterName::AsGauge(name) => Some((name, MetricKind::Gauge)),
             RedisExporterName::AsCounter(name) => Some((name, MetricKind::Counter)),
+            RedisExporterName::AsSummary(name) => Some((name, MetricKind::Summary)),
             RedisExporterName::SeparateRow(_) | RedisExporterName::Absent => None,
         }
     }
@@ -464,6 +507,7 @@ impl MetricKind {
             MetricKind::Gauge => "gauge",
             MetricKind::Info => "info",
             MetricKind::Histogram => "histogram",
+            MetricKind::Summary => "summary",
         }
     }
 }

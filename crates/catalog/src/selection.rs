@@ -1,7 +1,7 @@
 //! Selection of the metrics that a scrape exposes.
 
 use crate::row::{Entry, Row};
-use crate::tables::themes;
+use crate::tables::{self, themes};
 
 /// Metrics that a scrape exposes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,34 +19,64 @@ pub enum Part {
     Theme(&'static str),
     /// The core set: what the rules in `alerts/` and the dashboards Fleet and Deployment use.
     Core,
+    /// The metrics of redis_exporter under its names.
+    RedisExporter,
 }
 
 /// Name of the core set.
 const CORE: &str = "core";
 
+/// Name of the metrics of redis_exporter.
+const REDIS_EXPORTER: &str = "redis_exporter";
+
 impl Part {
     /// Returns the part with a name; `None` if there is none.
     pub fn named(name: &str) -> Option<Self> {
-        if name == CORE {
-            return Some(Part::Core);
+        match name {
+            CORE => Some(Part::Core),
+            REDIS_EXPORTER => Some(Part::RedisExporter),
+            _ => themes().find(|theme| *theme == name).map(Part::Theme),
         }
-        themes().find(|theme| *theme == name).map(Part::Theme)
     }
 
     /// Returns the names of all parts.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        themes().chain([CORE])
+        themes().chain([CORE, REDIS_EXPORTER])
     }
 
     fn contains(self, theme: &str, entry: &Entry) -> bool {
         match self {
             Part::Theme(own) => own == theme,
             Part::Core => entry.is_core,
+            Part::RedisExporter => false,
         }
     }
 }
 
 impl Selection {
+    /// Returns the metrics of redis_exporter under its names, and those of the exporter itself.
+    pub fn redis_exporter() -> Self {
+        Selection::Parts(vec![Part::Theme(tables::EXPORTER.0), Part::RedisExporter])
+    }
+
+    /// Adds the metrics of redis_exporter under its names.
+    #[must_use]
+    pub fn with_redis_exporter(self) -> Self {
+        let mut parts = match self {
+            Selection::Full => themes().map(Part::Theme).collect(),
+            Selection::Parts(parts) => parts,
+        };
+        parts.push(Part::RedisExporter);
+        Selection::Parts(parts)
+    }
+
+    /// Returns whether the metrics of redis_exporter are selected. They only exist in the text
+    /// format: OpenMetrics has no counter without the suffix `_total`, and no family `x` besides
+    /// a counter `x_total`.
+    pub fn has_redis_exporter(&self) -> bool {
+        matches!(self, Selection::Parts(parts) if parts.contains(&Part::RedisExporter))
+    }
+
     /// Returns the selected rows of a table.
     pub(crate) fn rows<T>(
         &self,
@@ -63,7 +93,6 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tables;
 
     fn names(selection: &Selection) -> Vec<&'static str> {
         let rows = tables::NODE.into_iter().flat_map(|table| selection.rows(table));
@@ -85,9 +114,9 @@ mod tests {
 
     #[test]
     fn every_part_has_a_name_of_its_own() {
-        assert!(themes().all(|theme| theme != CORE));
+        assert!(themes().all(|theme| theme != CORE && theme != REDIS_EXPORTER));
         let parts: Vec<_> = Part::names().map(|name| Part::named(name).expect(name)).collect();
-        assert_eq!(parts.len(), themes().count() + 1);
+        assert_eq!(parts.len(), themes().count() + 2);
         assert_eq!(Part::named("Core"), None);
     }
 }

@@ -14,27 +14,15 @@ const USED: &str = include_str!("fixtures/third-party-series.tsv");
 /// Series of redis_exporter that are not on `/scrape`, with the reason.
 const NOT_ON_SCRAPE: &[(&str, &[&str])] = &[
     (
-        "about redis_exporter itself",
+        "about connections and readings that Rolecall does not make for a scrape",
         &[
-            "redis_exporter_build_info",
             "redis_exporter_last_scrape_connect_time_seconds",
-            "redis_exporter_scrape_duration_seconds",
             "redis_last_key_groups_scrape_duration_milliseconds",
-            "redis_target_scrape_request_errors_total",
         ],
     ),
     (
         "from LATENCY HISTOGRAM, which takes 220 us of server time and is unknown before 7.0",
         &["redis_commands_latencies_usec"],
-    ),
-    (
-        "a summary from INFO latencystats, which takes as much server time as seven INFO; \
-         redis_command_latency_seconds has the percentiles if they are configured",
-        &["redis_latency_percentiles_usec"],
-    ),
-    (
-        "only with a flag; the values are free text and may be secrets",
-        &["redis_config_key_value", "redis_config_value"],
     ),
 ];
 
@@ -55,6 +43,28 @@ const NOT_CAPTURED: &[(&str, &[&str])] = &[
             "redis_cluster_slots_ok",
             "redis_cluster_slots_pfail",
             "redis_cluster_state",
+            "redis_cluster_stats_messages_auth_ack_received",
+            "redis_cluster_stats_messages_auth_ack_sent",
+            "redis_cluster_stats_messages_auth_req_received",
+            "redis_cluster_stats_messages_auth_req_sent",
+            "redis_cluster_stats_messages_fail_received",
+            "redis_cluster_stats_messages_fail_sent",
+            "redis_cluster_stats_messages_meet_received",
+            "redis_cluster_stats_messages_meet_sent",
+            "redis_cluster_stats_messages_mfstart_received",
+            "redis_cluster_stats_messages_mfstart_sent",
+            "redis_cluster_stats_messages_module_received",
+            "redis_cluster_stats_messages_module_sent",
+            "redis_cluster_stats_messages_ping_received",
+            "redis_cluster_stats_messages_ping_sent",
+            "redis_cluster_stats_messages_pong_received",
+            "redis_cluster_stats_messages_pong_sent",
+            "redis_cluster_stats_messages_publish_received",
+            "redis_cluster_stats_messages_publish_sent",
+            "redis_cluster_stats_messages_publishshard_received",
+            "redis_cluster_stats_messages_publishshard_sent",
+            "redis_cluster_stats_messages_update_received",
+            "redis_cluster_stats_messages_update_sent",
         ],
     ),
     ("only with --include-system-metrics", &["redis_total_system_memory_bytes"]),
@@ -67,13 +77,21 @@ const NOT_CAPTURED: &[(&str, &[&str])] = &[
             "redis_acl_access_denied_cmd_total",
             "redis_acl_access_denied_key_total",
             "redis_allocator_muzzy_bytes",
+            "redis_backup_in_progress",
             "redis_client_output_buffer_limit_disconnections_total",
             "redis_client_query_buffer_limit_disconnections_total",
+            "redis_db_keys_with_expiring_items",
             "redis_eventloop_cycles_total",
             "redis_eventloop_duration_cmd_sum_usec_total",
             "redis_eventloop_duration_sum_usec_total",
             "redis_evicted_scripts_total",
             "redis_expired_subkeys_total",
+            "redis_hash_template_keys",
+            "redis_hash_templates",
+            "redis_instantaneous_eventloop_cycles_per_sec",
+            "redis_instantaneous_eventloop_duration_usec",
+            "redis_mem_overhead_db_hashtable_rehashing_bytes",
+            "redis_memory_used_hash_templates_bytes",
             "redis_pubsub_clients",
             "redis_total_blocking_keys",
             "redis_total_blocking_keys_on_nokey",
@@ -82,13 +100,78 @@ const NOT_CAPTURED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "from a field of CLUSTER INFO that only Valkey has",
+        &[
+            "redis_cluster_nodes_fail",
+            "redis_cluster_nodes_pfail",
+            "redis_cluster_stats_bytes_received",
+            "redis_cluster_stats_bytes_sent",
+            "redis_cluster_stats_module_bytes_received",
+            "redis_cluster_stats_module_bytes_sent",
+            "redis_cluster_stats_pubsub_bytes_received",
+            "redis_cluster_stats_pubsub_bytes_sent",
+            "redis_cluster_voting_nodes_fail",
+            "redis_cluster_voting_nodes_pfail",
+        ],
+    ),
+    (
         "from an INFO field that only Valkey has",
-        &["redis_acl_access_denied_db_total", "redis_acl_access_denied_tls_cert_total"],
+        &[
+            "redis_acl_access_denied_db_total",
+            "redis_acl_access_denied_tls_cert_total",
+            "redis_active_time_io_thread_seconds_total",
+            "redis_active_time_main_thread_seconds_total",
+            "redis_expired_fields_total",
+            "redis_expired_keys_with_volatile_items_stale_percentage",
+            "redis_mem_replicas_repl_buffer_bytes",
+            "redis_replicas_repl_buffer_peak_bytes",
+            "redis_replicas_repl_buffer_size_bytes",
+            "redis_replicas_waiting_psync",
+            "redis_scripting_engine_info",
+            "redis_scripting_engine_memory_overhead_bytes",
+            "redis_scripting_engine_memory_used_bytes",
+            "redis_scripting_engines_count",
+            "redis_scripting_engines_memory_overhead_bytes",
+            "redis_scripting_engines_memory_used_bytes",
+            "redis_tls_ca_cert_expires_in_seconds",
+            "redis_tls_certificate_info",
+            "redis_tls_client_cert_expires_in_seconds",
+            "redis_tls_server_cert_expires_in_seconds",
+        ],
+    ),
+    (
+        "from an INFO field that only KeyDB has",
+        &[
+            "redis_cached_keys_total",
+            "redis_current_client_thread",
+            "redis_db_keys_cached",
+            "redis_long_lock_waits_total",
+            "redis_server_threads_total",
+            "redis_storage_provider_read_hits",
+            "redis_storage_provider_read_misses",
+        ],
+    ),
+    (
+        "from an INFO field that only Azure has",
+        &[
+            "redis_memory_max_fragmentation_reservation_bytes",
+            "redis_memory_max_fragmentation_reservation_desired_bytes",
+            "redis_memory_max_reservation_bytes",
+            "redis_memory_max_reservation_desired_bytes",
+        ],
+    ),
+    (
+        "from an INFO field that only Redis before 5.0 has",
+        &["redis_client_biggest_input_buf", "redis_client_longest_output_list"],
+    ),
+    (
+        "only with a flag: --include-sentinel-peer-info, --include-modules-metrics",
+        &["redis_module_info", "redis_sentinel_peer_info"],
     ),
 ];
 
 /// Labels on `/scrape` that the versions in [`EXPOSED`] lack; later versions have them.
-const NEWER_LABELS: [&str; 2] = ["valkey_version", "valkey_release_stage"];
+const NEWER_LABELS: [&str; 3] = ["valkey_version", "valkey_release_stage", "availability_zone"];
 
 /// Type and labels of a metric.
 type Shape = (&'static str, BTreeSet<&'static str>);
@@ -97,7 +180,9 @@ type Shape = (&'static str, BTreeSet<&'static str>);
 fn exposed() -> BTreeMap<&'static str, Shape> {
     let series = |line: &'static str| {
         let columns: Vec<_> = line.split('\t').collect();
-        let labels = columns[2].split(',').filter(|label| !label.is_empty()).collect();
+        // The quantile belongs to the type.
+        let is_label = |label: &&str| !label.is_empty() && *label != "quantile";
+        let labels = columns[2].split(',').filter(is_label).collect();
         (columns[0], (columns[1], labels))
     };
     EXPOSED.lines().skip(1).map(series).collect()
@@ -115,7 +200,11 @@ fn on_scrape() -> BTreeMap<&'static str, Shape> {
 
 fn shape(kind: MetricKind, labels: &'static [&'static str]) -> Shape {
     // Text format 0.0.4 has no type info.
-    let kind = if kind == MetricKind::Counter { "counter" } else { "gauge" };
+    let kind = match kind {
+        MetricKind::Counter => "counter",
+        MetricKind::Summary => "summary",
+        _ => "gauge",
+    };
     (kind, labels.iter().copied().filter(|label| !NEWER_LABELS.contains(label)).collect())
 }
 

@@ -15,7 +15,7 @@ fn family_name(entry: &Entry) -> &str {
     let suffix = match entry.kind() {
         MetricKind::Counter => "_total",
         MetricKind::Info => "_info",
-        MetricKind::Gauge | MetricKind::Histogram => "",
+        MetricKind::Gauge | MetricKind::Histogram | MetricKind::Summary => "",
     };
     entry.name.strip_suffix(suffix).expect("the kind follows from the name")
 }

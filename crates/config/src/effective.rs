@@ -25,6 +25,7 @@ pub(crate) fn to_toml(settings: &Settings) -> String {
     document["web"] = Item::Table(web);
     let mut metrics = Table::new();
     metrics["set"] = value(settings.metric_set.label());
+    metrics["names"] = value(settings.metric_names.label());
     document["metrics"] = Item::Table(metrics);
     let mut log = Table::new();
     log["level"] = value(settings.log_level.label());

@@ -17,7 +17,7 @@ use crate::error::{KeyError, missing_key};
 use crate::limits::FileConnectLimits;
 use crate::values::{Part, connections_per_address, external_url};
 use crate::{ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location, preset};
-use crate::{LogFormat, LogLevel, MetricSet};
+use crate::{LATENCYSTATS_OF_REDIS_EXPORTER, LogFormat, LogLevel, MetricNames, MetricSet};
 
 /// The prefix of environment variables. `__` separates a table from a key.
 const PREFIX: &str = "ROLECALL_";
@@ -92,6 +92,13 @@ pub(crate) struct FileMetrics {
     /// other dashboards need `full`.
     #[cfg_attr(test, schemars(example = &"core", extend("x-default" = "full")))]
     set: Option<MetricSet>,
+    /// Names of the metrics on `/metrics` without `collect[]`: `native` for those of Rolecall,
+    /// which `set` selects; `redis_exporter` for those of redis_exporter, with the labels
+    /// `deployment` and `node`, besides the metrics of Rolecall itself; `both` for all of them.
+    /// Responses with names of redis_exporter are in text format 0.0.4, and `cadence.latencystats`
+    /// is `1m` by default.
+    #[cfg_attr(test, schemars(example = &"both", extend("x-default" = "native")))]
+    names: Option<MetricNames>,
 }
 
 /// The table `log`.
@@ -197,8 +204,15 @@ impl ConfigFile {
     fn settings(self) -> Result<Settings, KeyError> {
         let external_url = self.web.external_url.as_deref().map(external_url).transpose();
         let connections = self.web.max_connections_per_address;
+        let metric_names = self.metrics.names.unwrap_or(MetricNames::Native);
+        let mut deployments = deployments(self.deployment, self.part)?;
+        if metric_names.has_redis_exporter() {
+            for settings in &mut deployments {
+                settings.cadences.latencystats.get_or_insert(LATENCYSTATS_OF_REDIS_EXPORTER);
+            }
+        }
         Ok(Settings {
-            deployments: deployments(self.deployment, self.part)?,
+            deployments,
             external_url: external_url
                 .map_err(|message| KeyError::at(["web", "external_url"], message))?,
             listen_address: self
@@ -208,6 +222,7 @@ impl ConfigFile {
             max_connections_per_address: connections_per_address(connections)
                 .map_err(|message| KeyError::at(["web", "max_connections_per_address"], message))?,
             metric_set: self.metrics.set.unwrap_or(MetricSet::Full),
+            metric_names,
             connect_limits: self.limits.build().map_err(|error| error.under("limits"))?,
             log_level: self.log.level.unwrap_or(LogLevel::Info),
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),

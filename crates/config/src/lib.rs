@@ -19,6 +19,7 @@ mod file;
 mod limits;
 mod location;
 mod log;
+mod metric_names;
 mod metric_set;
 mod node_access;
 mod nodes;
@@ -46,6 +47,7 @@ pub use address::address_of;
 pub use error::ConfigError;
 pub use limits::ConnectLimits;
 pub use log::{LogFormat, LogLevel};
+pub use metric_names::MetricNames;
 pub use metric_set::MetricSet;
 pub use redis_exporter::{RedisExporterOptions, ScrapeAccess, ScrapeTarget};
 pub use urls::{NAME as DEPLOYMENT_OF_URLS, variables};
@@ -85,6 +87,8 @@ pub struct Settings {
     pub max_connections_per_address: u32,
     /// Metrics that a scrape exposes if it does not name any.
     pub metric_set: MetricSet,
+    /// Names under which such a scrape exposes metrics.
+    pub metric_names: MetricNames,
     /// Limits of new connections to servers.
     pub connect_limits: ConnectLimits,
     /// Lowest level that is logged.
@@ -207,6 +211,10 @@ const MAX_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The lower limit of the default `down_after`. With long intervals the default is three intervals.
 const DEFAULT_DOWN_AFTER: Duration = Duration::from_secs(3);
+
+/// The default interval of `INFO latencystats` if metrics have the names of redis_exporter, which
+/// exposes latencies.
+const LATENCYSTATS_OF_REDIS_EXPORTER: Duration = Duration::from_secs(60);
 
 /// The limit of open connections to the web server.
 pub const MAX_CONNECTIONS: u32 = 1024;

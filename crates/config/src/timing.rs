@@ -26,7 +26,8 @@ pub(crate) struct FileCadence {
     #[cfg_attr(test, schemars(example = &"5m", extend("x-default" = "1m")))]
     config: Option<DurationText>,
     /// Interval of `INFO latencystats`, the latency by command. One reply costs the server as much
-    /// as seven `INFO`. Without the key, it is not sent.
+    /// as seven `INFO`. Without the key, it is not sent, unless `metrics.names` has names of
+    /// redis_exporter.
     #[cfg_attr(test, schemars(example = &"30s"))]
     latencystats: Option<DurationText>,
     /// Interval of DNS lookups, at least `1s`. A failed lookup changes nothing.

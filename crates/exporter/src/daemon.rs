@@ -29,7 +29,7 @@ use crate::redis_exporter::flags::Flags;
 use crate::redis_exporter::targets::ScrapeTargets;
 use crate::reload::{self, Reloader};
 use crate::signals::{ReloadSignal, StopSignal};
-use config::{DeploymentSettings, MetricSet, Settings};
+use config::{DeploymentSettings, MetricNames, MetricSet, Settings};
 use poller::Clock;
 use poller::Fleet;
 use poller::PollerContext;
@@ -99,6 +99,19 @@ fn serve(configuration: &Arc<Configuration>) -> anyhow::Result<()> {
     ended
 }
 
+/// Returns the configured metrics of a scrape.
+fn selection(settings: &Settings) -> Selection {
+    let native = match settings.metric_set {
+        MetricSet::Full => Selection::Full,
+        MetricSet::Core => Selection::Parts(vec![Part::Core]),
+    };
+    match settings.metric_names {
+        MetricNames::Native => native,
+        MetricNames::RedisExporter => Selection::redis_exporter(),
+        MetricNames::Both => native.with_redis_exporter(),
+    }
+}
+
 /// Polls and serves until a signal stops the daemon.
 ///
 /// # Errors
@@ -122,10 +135,7 @@ async fn run(
     let (lifecycle, mut requests) = reload::requests();
     let lifecycle = configuration.enables_lifecycle().then_some(lifecycle);
     let external_url = settings.external_url.clone();
-    let selection = match settings.metric_set {
-        MetricSet::Full => Selection::Full,
-        MetricSet::Core => Selection::Parts(vec![Part::Core]),
-    };
+    let selection = selection(&settings);
     let targets = settings.scrape.map(|access| ScrapeTargets::new(clock, access));
     let mut fleet = Fleet::new(shared.clone());
     fleet.poll(settings.deployments);

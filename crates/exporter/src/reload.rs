@@ -58,7 +58,7 @@ struct RunningReload {
 }
 
 /// Keys that only change with a restart, and their values.
-type RestartOnlyKeys = [(&'static str, String); 10];
+type RestartOnlyKeys = [(&'static str, String); 11];
 
 fn restart_only_keys(settings: &Settings, security: &WebSecurity) -> RestartOnlyKeys {
     [
@@ -66,6 +66,7 @@ fn restart_only_keys(settings: &Settings, security: &WebSecurity) -> RestartOnly
         ("web.external_url", settings.external_url.clone().unwrap_or_default()),
         ("web.max_connections_per_address", settings.max_connections_per_address.to_string()),
         ("metrics.set", settings.metric_set.label().to_owned()),
+        ("metrics.names", settings.metric_names.label().to_owned()),
         ("limits.connections_per_second", settings.connect_limits.per_second.to_string()),
         ("limits.connections_per_host", settings.connect_limits.per_host.to_string()),
         ("log.level", settings.log_level.label().to_owned()),

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use client::{Address, Command, Failure};
 use config::ConnectLimits;
-use snapshot::Layouts;
 
 use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
@@ -13,6 +12,7 @@ use crate::computation::ComputeThreads;
 use crate::connect_limits::{ConnectLane, ConnectLimiter, ConnectPermit};
 use crate::descriptors::{DescriptorCount, cause};
 use crate::excess_registry::ExcessRegistry;
+use crate::poll_plan::CommonData;
 use crate::process_registry::ProcessRegistry;
 use crate::round_recorder::RoundRecorder;
 use crate::state_store::StateStore;
@@ -31,8 +31,8 @@ pub struct PollerContext {
     pub(crate) processes: ProcessRegistry,
     pub(crate) compute_threads: ComputeThreads,
     pub(crate) excess: ExcessRegistry,
-    /// Layouts of INFO and CLUSTER INFO, which nodes share.
-    pub(crate) layouts: Layouts,
+    /// Parts of replies that nodes have in common.
+    pub(crate) common: Arc<CommonData>,
     commands_sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
@@ -50,7 +50,7 @@ impl PollerContext {
             processes: ProcessRegistry::default(),
             compute_threads: ComputeThreads::default(),
             excess: ExcessRegistry::default(),
-            layouts: Layouts::default(),
+            common: Arc::default(),
             commands_sent: Arc::default(),
         }
     }

@@ -55,7 +55,7 @@ const MAX_MESSAGES: usize = 256;
 
 /// Poller of one deployment.
 struct DeploymentPoller {
-    settings: DeploymentSettings,
+    settings: Arc<DeploymentSettings>,
     context: PollerContext,
     tracker: DeploymentTracker,
     /// Nodes, by node index.
@@ -81,8 +81,8 @@ struct DeploymentPoller {
     requested_round_at: Option<Instant>,
     /// Data that the tracker requested for the next round.
     read_requests: HashSet<ReadRequest>,
-    /// Recorder of the rounds, if they are recorded.
-    recorder: Option<DeploymentRecorder>,
+    /// Recorder of the rounds, if they are recorded. The box keeps its size out of the task.
+    recorder: Option<Box<DeploymentRecorder>>,
     compute_times: ComputeTimes,
     /// Time that the computation of the last round took, and true if that was too long.
     computation: Option<(Duration, bool)>,
@@ -112,7 +112,7 @@ enum NodeSlot {
 /// # Errors
 /// Fails if one of its tasks ends. This must stop the process.
 pub async fn run(
-    settings: DeploymentSettings,
+    settings: Arc<DeploymentSettings>,
     sentinels: Vec<SentinelHandle>,
     context: PollerContext,
     publish: watch::Sender<Arc<DeploymentView>>,
@@ -155,7 +155,7 @@ pub async fn run(
 
 impl DeploymentPoller {
     fn new(
-        settings: DeploymentSettings,
+        settings: Arc<DeploymentSettings>,
         sentinels: Vec<SentinelHandle>,
         context: PollerContext,
     ) -> Self {
@@ -167,7 +167,7 @@ impl DeploymentPoller {
             tracker.restore(state.clone(), *downtime);
         }
         let recorder = context.recorder.as_ref().map(|recorder| {
-            recorder.deployment(Arc::clone(&settings.deployment), restored, started)
+            Box::new(recorder.deployment(Arc::clone(&settings.deployment), restored, started))
         });
         let mut tasks = JoinSet::new();
         let name_resolver = NameResolver::start(&settings, &mut tasks);

@@ -31,9 +31,9 @@ pub struct Fleet {
     running: Vec<RunningDeployment>,
     sentinels: SentinelRegistry,
     /// Deployments of the configuration. Some are templates for all masters of their Sentinels.
-    configured: Vec<DeploymentSettings>,
+    configured: Vec<Arc<DeploymentSettings>>,
     /// Deployments of targets that requests name.
-    targets: Vec<DeploymentSettings>,
+    targets: Vec<Arc<DeploymentSettings>>,
     /// Deployments from a template whose master the Sentinels no longer list, with the time since
     /// which they do not.
     removed_masters: BTreeMap<String, Instant>,
@@ -42,7 +42,8 @@ pub struct Fleet {
 /// Polled deployment.
 #[derive(Debug)]
 struct RunningDeployment {
-    settings: DeploymentSettings,
+    /// Shared with its poller.
+    settings: Arc<DeploymentSettings>,
     task: AbortHandle,
 }
 
@@ -59,11 +60,11 @@ pub struct Changes {
 
 /// Deployments to poll.
 struct Expanded {
-    deployments: Vec<DeploymentSettings>,
+    deployments: Vec<Arc<DeploymentSettings>>,
     /// False while Sentinels still have to list the masters of a template.
     complete: bool,
     /// Templates with the number of masters that exceed their limit.
-    excess: Vec<(DeploymentSettings, u64)>,
+    excess: Vec<(Arc<DeploymentSettings>, u64)>,
 }
 
 /// Sentinel and the deployment that shows it.
@@ -100,13 +101,13 @@ impl Fleet {
     /// A deployment whose settings did not change continues. One with new settings starts again,
     /// with the state that also survives a restart.
     pub fn poll(&mut self, deployments: Vec<DeploymentSettings>) -> Changes {
-        self.configured = deployments;
+        self.configured = deployments.into_iter().map(Arc::new).collect();
         self.update()
     }
 
     /// Replaces the deployments that are polled in addition to the configured ones.
     pub fn poll_targets(&mut self, targets: Vec<DeploymentSettings>) {
-        self.targets = targets;
+        self.targets = targets.into_iter().map(Arc::new).collect();
         self.update();
     }
 
@@ -142,7 +143,7 @@ impl Fleet {
                 ViewPublisher::channel(DeploymentView::empty(Arc::clone(&settings.deployment)));
             views.push(view);
             let task = self.pollers.spawn(deployment_poller::run(
-                settings.clone(),
+                Arc::clone(&settings),
                 self.sentinels.handles(&settings),
                 self.context.clone(),
                 publish,
@@ -166,10 +167,10 @@ impl Fleet {
             if settings.covers_all_masters() {
                 self.expand_template(settings, &mut expanded, &mut removed_masters);
             } else {
-                expanded.deployments.push(settings.clone());
+                expanded.deployments.push(Arc::clone(settings));
             }
         }
-        expanded.deployments.extend(self.targets.iter().cloned());
+        expanded.deployments.extend(self.targets.iter().map(Arc::clone));
         self.removed_masters = removed_masters;
         let shown_by = self.shown_by(&expanded.deployments);
         expanded.deployments = without_duplicates(expanded.deployments);
@@ -188,7 +189,7 @@ impl Fleet {
             let covered =
                 || expanded.deployments.iter().filter(|settings| template.covers(settings));
             let shows =
-                |settings: &&DeploymentSettings| settings.shown_sentinels().next().is_some();
+                |settings: &&Arc<DeploymentSettings>| settings.shown_sentinels().next().is_some();
             if let Some(settings) = covered().find(shows).or_else(|| covered().next()) {
                 excess.insert(settings.deployment.name.clone(), *masters);
             }
@@ -199,7 +200,7 @@ impl Fleet {
     /// Adds a deployment for each master that the Sentinels of a template list.
     fn expand_template(
         &self,
-        template: &DeploymentSettings,
+        template: &Arc<DeploymentSettings>,
         expanded: &mut Expanded,
         removed_masters: &mut BTreeMap<String, Instant>,
     ) {
@@ -240,17 +241,16 @@ impl Fleet {
             .collect();
         let excess = new.len().saturating_sub(free);
         if excess > 0 {
-            expanded.excess.push((template.clone(), excess as u64));
+            expanded.excess.push((Arc::clone(template), excess as u64));
         }
         listed.extend(new.into_iter().take(free));
         let deployments = &mut expanded.deployments;
         let count = deployments.len();
-        deployments.extend(listed.into_values());
-        deployments.extend(removed);
+        deployments.extend(listed.into_values().chain(removed).map(Arc::new));
         if deployments.len() == count {
             if masters.complete {
                 // Poll the template itself. Otherwise no view would show that there is no master.
-                deployments.push(template.clone());
+                deployments.push(Arc::clone(template));
             } else {
                 expanded.complete = false;
             }
@@ -260,7 +260,7 @@ impl Fleet {
     /// Returns the name of the deployment that shows each Sentinel.
     ///
     /// Of deployments that share a Sentinel, the one that shows it now continues to do so.
-    fn shown_by(&self, deployments: &[DeploymentSettings]) -> Vec<ShownSentinel> {
+    fn shown_by(&self, deployments: &[Arc<DeploymentSettings>]) -> Vec<ShownSentinel> {
         let current = |endpoint: &Endpoint| {
             let shows = |running: &&RunningDeployment| {
                 running.settings.shown_sentinels().any(|shown| shown == endpoint)
@@ -297,7 +297,7 @@ impl Fleet {
                 changed = self.sentinels.masters_changed() => changed?,
                 () = sleep_until(next_check), if !self.removed_masters.is_empty() => {}
             }
-            if self.configured.iter().any(DeploymentSettings::covers_all_masters) {
+            if self.configured.iter().any(|settings| settings.covers_all_masters()) {
                 let Changes { started, stopped, kept } = self.update();
                 if started + stopped > 0 {
                     info!(started, stopped, kept, "masters of Sentinels changed");
@@ -308,9 +308,9 @@ impl Fleet {
 }
 
 /// Removes deployments with the name of an earlier one.
-fn without_duplicates(deployments: Vec<DeploymentSettings>) -> Vec<DeploymentSettings> {
+fn without_duplicates(deployments: Vec<Arc<DeploymentSettings>>) -> Vec<Arc<DeploymentSettings>> {
     let mut names = HashSet::new();
-    let mut is_unique = |settings: &DeploymentSettings| {
+    let mut is_unique = |settings: &Arc<DeploymentSettings>| {
         let name = &settings.deployment.name;
         let is_unique = names.insert(name.clone());
         if !is_unique {
@@ -322,12 +322,13 @@ fn without_duplicates(deployments: Vec<DeploymentSettings>) -> Vec<DeploymentSet
 }
 
 /// Marks the Sentinels that the deployment shows.
-fn show_sentinels(settings: &mut DeploymentSettings, shown_by: &[ShownSentinel]) {
+fn show_sentinels(settings: &mut Arc<DeploymentSettings>, shown_by: &[ShownSentinel]) {
     let name = settings.deployment.name.clone();
     for index in settings.deployment.sentinels().collect::<Vec<_>>() {
         let is_shown = shown_by.iter().any(|sentinel| {
             sentinel.endpoint == settings.endpoints[index.get()] && sentinel.deployment == name
         });
+        let settings = Arc::make_mut(settings);
         Arc::make_mut(&mut settings.deployment).show_sentinel(index, is_shown);
     }
 }

@@ -98,7 +98,7 @@ impl NodeHandle {
         let slot = settings.slot;
         let clock = context.clock;
         let task = NodeTask::new(settings, request_receiver, reports, sign_receiver, context);
-        let task = tasks.spawn(task.run());
+        let task = tasks.spawn(Box::new(task).run());
         NodeHandle {
             slot,
             requests,

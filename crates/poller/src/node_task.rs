@@ -109,7 +109,7 @@ impl NodeTask {
             settings.interval,
             settings.skipped.clone(),
             &settings.assumed_config,
-            &context.layouts,
+            &context.common,
         );
         NodeTask {
             settings,
@@ -131,7 +131,10 @@ impl NodeTask {
     }
 
     /// Runs until the task is aborted.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// The box keeps the task out of the future, which would contain it twice: as the argument and
+    /// as the variable.
+    pub(crate) async fn run(mut self: Box<Self>) {
         while let Ok(()) = self.connect_and_serve().await {}
         // The deployment is gone, so this task is being aborted.
         std::future::pending::<()>().await;
@@ -284,7 +287,8 @@ impl NodeTask {
             if let Some(sentinel) = &request.sentinel {
                 self.plan.request_masters(&sentinel.masters, &sentinel.urgent_masters);
             }
-            match self.poll(&mut connection).await {
+            // A poll is short, and the memory that it needs is not part of the waiting task.
+            match Box::pin(self.poll(&mut connection)).await {
                 Ok(PolledReply { reply, failure }) => {
                     *replied = true;
                     self.proxy_probe.record_reply();

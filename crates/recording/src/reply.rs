@@ -142,7 +142,7 @@ fn table<'a>(lines: impl Iterator<Item = (&'a str, String)>) -> Value {
 }
 
 fn commands(stats: &CommandStats) -> Value {
-    table(stats.iter().map(|command| (&*command.name, command.values())))
+    table(stats.iter().map(|command| (command.name, command.values())))
 }
 
 /// Returns the parameters that Rolecall reads. None of them contains a secret.

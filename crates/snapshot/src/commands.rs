@@ -1,6 +1,14 @@
 //! INFO commandstats: calls and errors of each command.
 
+use std::sync::Arc;
+
+use crate::key_values;
+use crate::lines::lines;
 use crate::names::{NameKind, is_bounded};
+use crate::pool::Pool;
+
+/// Names of commands, sorted.
+type Names = Arc<[Box<str>]>;
 
 /// Statistics of every command that ran or was rejected since the start of the server or the last
 /// CONFIG RESETSTAT.
@@ -16,17 +24,19 @@ use crate::names::{NameKind, is_bounded};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CommandStats {
-    /// Sorted by name. Commands beyond the limit are added up under [`CommandStats::OTHER`].
-    commands: Vec<CommandStat>,
+    /// Sorted. Commands beyond the limit are added up under [`CommandStats::OTHER`].
+    names: Names,
+    /// Statistics of each command, in the order of the names.
+    counts: Box<[CommandCounts]>,
     /// Number of commands that were added up.
     excess: usize,
 }
 
 /// Statistics of one command.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CommandStat {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CommandStat<'a> {
     /// Name in lower case. Contains the subcommand on 7.0 and later: `config|set`.
-    pub name: Box<str>,
+    pub name: &'a str,
     /// Number of calls, including failed calls but not rejected ones. INFO commandstats: `calls`.
     pub calls: u64,
     /// Total execution time, microseconds. INFO commandstats: `usec`.
@@ -39,6 +49,18 @@ pub struct CommandStat {
     pub failed: Option<u64>,
 }
 
+/// Statistics of one command without its name.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct CommandCounts {
+    calls: u64,
+    micros: u64,
+    rejected: Option<u64>,
+    failed: Option<u64>,
+}
+
+/// Sets of command names, which nodes of one application usually have in common.
+pub type CommandNames = Pool<[Box<str>]>;
+
 impl CommandStats {
     /// Maximum number of commands that are kept. Redis 8 has about 450, including subcommands.
     pub const MAX_COMMANDS: usize = 1024;
@@ -49,17 +71,22 @@ impl CommandStats {
     /// Parses the reply to `INFO commandstats`. Skips lines that are malformed. Commands beyond the
     /// limit, and those whose names are too long, are added up.
     pub fn parse(text: &str) -> Self {
+        Self::parse_shared(text, &CommandNames::default())
+    }
+
+    /// Parses a reply like [`CommandStats::parse`], and shares its names.
+    pub fn parse_shared(text: &str, names: &CommandNames) -> Self {
         let (mut commands, mut other) = (Vec::new(), OtherCommands::default());
-        for (name, command) in text.lines().filter_map(CommandStat::parse) {
-            if commands.len() < Self::MAX_COMMANDS && is_bounded(NameKind::Command, name) {
-                commands.push(CommandStat { name: name.into(), ..command });
+        for command in lines(text).filter_map(CommandStat::parse) {
+            if commands.len() < Self::MAX_COMMANDS && is_bounded(NameKind::Command, command.name) {
+                commands.push(command);
             } else {
-                other.add(&command);
+                other.add(command);
             }
         }
-        commands.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        commands.sort_unstable_by(|a, b| a.name.cmp(b.name));
         commands.dedup_by(|a, b| a.name == b.name);
-        CommandStats { commands, excess: 0 }.with_other(other)
+        Self::new(commands, &other, 0, names)
     }
 
     /// Returns the statistics with those commands added up for which `is_kept` returns false.
@@ -78,14 +105,36 @@ impl CommandStats {
     pub fn limited(&self, is_kept: impl Fn(&str) -> bool) -> Self {
         let mut other = OtherCommands::default();
         let mut commands = Vec::new();
-        for command in &self.commands {
-            if *command.name == *Self::OTHER || is_kept(&command.name) {
-                commands.push(command.clone());
+        for command in self.iter() {
+            if command.name == Self::OTHER || is_kept(command.name) {
+                commands.push(command);
             } else {
                 other.add(command);
             }
         }
-        CommandStats { commands, excess: self.excess }.with_other(other)
+        Self::new(commands, &other, self.excess, &CommandNames::default())
+    }
+
+    /// Returns the statistics of sorted commands, and the sums of others.
+    fn new(
+        mut commands: Vec<CommandStat<'_>>,
+        other: &OtherCommands,
+        excess: usize,
+        names: &CommandNames,
+    ) -> Self {
+        if other.count > 0 {
+            let position = commands.partition_point(|command| command.name < Self::OTHER);
+            let mut sums = other.sums;
+            if commands.get(position).is_some_and(|command| command.name == Self::OTHER) {
+                sums = sums.plus(commands.remove(position).into());
+            }
+            commands.insert(position, sums.named(Self::OTHER));
+        }
+        CommandStats {
+            names: shared_names(&commands, names),
+            counts: commands.into_iter().map(CommandCounts::from).collect(),
+            excess: excess + other.count,
+        }
     }
 
     /// Returns the number of commands that were added up under [`CommandStats::OTHER`].
@@ -93,91 +142,94 @@ impl CommandStats {
         self.excess
     }
 
-    /// Adds the sums of other commands.
-    fn with_other(mut self, other: OtherCommands) -> Self {
-        if other.count == 0 {
-            return self;
-        }
-        self.excess += other.count;
-        let position = self.commands.binary_search_by(|command| (*command.name).cmp(Self::OTHER));
-        match position {
-            Ok(position) => self.commands[position].add(&other.sums),
-            Err(position) => self.commands.insert(position, other.sums),
-        }
-        self
-    }
-
     /// Returns the statistics of one command; `None` if the server never received it.
-    pub fn get(&self, name: &str) -> Option<&CommandStat> {
-        self.commands
-            .binary_search_by(|command| (*command.name).cmp(name))
-            .ok()
-            .map(|index| &self.commands[index])
+    pub fn get(&self, name: &str) -> Option<CommandStat<'_>> {
+        let position = self.names.binary_search_by(|other| (**other).cmp(name)).ok()?;
+        Some(self.counts[position].named(&self.names[position]))
     }
 
     /// Returns whether the server counts subcommands separately, as 7.0 and later do.
     pub fn has_subcommands(&self) -> bool {
-        self.commands.iter().any(|command| command.name.contains('|'))
+        self.names.iter().any(|name| name.contains('|'))
     }
 
     /// Returns the statistics of every command, sorted by name.
-    pub fn iter(&self) -> impl Iterator<Item = &CommandStat> {
-        self.commands.iter()
+    pub fn iter(&self) -> impl Iterator<Item = CommandStat<'_>> {
+        self.names.iter().zip(&self.counts).map(|(name, counts)| counts.named(name))
     }
+}
+
+/// Returns the names of the commands.
+fn shared_names(commands: &[CommandStat<'_>], names: &CommandNames) -> Names {
+    let is_equal = |names: &[Box<str>]| {
+        names.len() == commands.len()
+            && names.iter().zip(commands).all(|(name, command)| **name == *command.name)
+    };
+    names.find(is_equal, || commands.iter().map(|command| command.name.into()).collect())
 }
 
 /// Sums of commands that have no statistics of their own.
+#[derive(Default)]
 struct OtherCommands {
     count: usize,
-    sums: CommandStat,
-}
-
-impl Default for OtherCommands {
-    fn default() -> Self {
-        let name = CommandStats::OTHER.into();
-        let sums = CommandStat { name, calls: 0, micros: 0, rejected: None, failed: None };
-        OtherCommands { count: 0, sums }
-    }
+    sums: CommandCounts,
 }
 
 impl OtherCommands {
-    fn add(&mut self, command: &CommandStat) {
+    fn add(&mut self, command: CommandStat<'_>) {
         self.count += 1;
-        self.sums.add(command);
+        self.sums = self.sums.plus(command.into());
     }
 }
 
-impl CommandStat {
-    /// Parses a line. The returned statistics have no name yet.
-    fn parse(line: &str) -> Option<(&str, Self)> {
-        let (name, values) = line.strip_prefix("cmdstat_")?.rsplit_once(":calls=")?;
-        let mut values = values.split(',');
-        let calls = values.next()?.parse().ok()?;
-        let mut command =
-            CommandStat { name: Box::default(), calls, micros: 0, rejected: None, failed: None };
-        let mut micros = None;
-        for value in values {
-            match value.split_once('=') {
-                Some(("usec", value)) => micros = value.parse().ok(),
-                Some(("rejected_calls", value)) => command.rejected = value.parse().ok(),
-                Some(("failed_calls", value)) => command.failed = value.parse().ok(),
-                _ => {}
-            }
-        }
-        command.micros = micros?;
-        Some((name, command))
-    }
-
-    /// Adds the counts of another command.
-    fn add(&mut self, other: &CommandStat) {
+impl CommandCounts {
+    /// Returns the sums of these counts and those of another command.
+    fn plus(self, other: CommandCounts) -> Self {
         let sum = |own: Option<u64>, other: Option<u64>| match (own, other) {
             (None, None) => None,
             (own, other) => Some(own.unwrap_or_default().saturating_add(other.unwrap_or_default())),
         };
-        self.calls = self.calls.saturating_add(other.calls);
-        self.micros = self.micros.saturating_add(other.micros);
-        self.rejected = sum(self.rejected, other.rejected);
-        self.failed = sum(self.failed, other.failed);
+        CommandCounts {
+            calls: self.calls.saturating_add(other.calls),
+            micros: self.micros.saturating_add(other.micros),
+            rejected: sum(self.rejected, other.rejected),
+            failed: sum(self.failed, other.failed),
+        }
+    }
+
+    fn named(self, name: &str) -> CommandStat<'_> {
+        let CommandCounts { calls, micros, rejected, failed } = self;
+        CommandStat { name, calls, micros, rejected, failed }
+    }
+}
+
+impl From<CommandStat<'_>> for CommandCounts {
+    fn from(command: CommandStat<'_>) -> Self {
+        let CommandStat { calls, micros, rejected, failed, .. } = command;
+        CommandCounts { calls, micros, rejected, failed }
+    }
+}
+
+impl<'a> CommandStat<'a> {
+    /// Parses a line.
+    fn parse(line: &'a str) -> Option<Self> {
+        let line = line.strip_prefix("cmdstat_")?;
+        // The name of a command of a module may contain a colon.
+        let is_end = |colon: &usize| line[*colon..].starts_with(":calls=");
+        let end = line.match_indices(':').map(|(colon, _)| colon).find(is_end)?;
+        let (name, values) = (&line[..end], &line[end + 1..]);
+        let (mut calls, mut micros, mut rejected, mut failed) = (None, None, None, None);
+        for (key, value) in key_values::pairs(values) {
+            let value = || value.parse().ok();
+            match key {
+                "calls" => calls = value(),
+                "usec" => micros = value(),
+                "rejected_calls" => rejected = value(),
+                "failed_calls" => failed = value(),
+                _ => {}
+            }
+        }
+        Some(CommandStat { name, calls: calls?, micros: micros?, rejected, failed })
     }
 
     /// Returns the values of the line of INFO commandstats from which the same statistics are
@@ -189,7 +241,7 @@ impl CommandStat {
     /// let stats = CommandStats::parse("cmdstat_get:calls=7,usec=9,usec_per_call=1.28");
     /// assert_eq!(stats.get("get").expect("GET ran").values(), "calls=7,usec=9");
     /// ```
-    pub fn values(&self) -> String {
+    pub fn values(self) -> String {
         let optional = |name: &str, value: Option<u64>| {
             value.map(|value| format!(",{name}={value}")).unwrap_or_default()
         };
@@ -204,7 +256,7 @@ impl CommandStat {
 
     /// Returns the number of calls that ran without an error. Before 6.2, where the server does not
     /// count failed calls, returns all calls.
-    pub fn succeeded(&self) -> u64 {
+    pub fn succeeded(self) -> u64 {
         self.calls.saturating_sub(self.failed.unwrap_or_default())
     }
 }
@@ -225,6 +277,16 @@ mod tests {
         let other = stats.get(CommandStats::OTHER).expect("other commands");
         assert_eq!((other.rejected, other.failed), (Some(976), Some(2)));
         assert_eq!(stats.iter().map(|command| command.calls).sum::<u64>(), 5 + 2 * 2000);
+    }
+
+    #[test]
+    fn nodes_with_the_same_commands_share_their_names() {
+        let names = CommandNames::default();
+        let parse = |text| CommandStats::parse_shared(text, &names);
+        let first = parse("cmdstat_set:calls=1,usec=1\ncmdstat_get:calls=2,usec=2\n");
+        let second = parse("cmdstat_get:calls=3,usec=1\ncmdstat_set:calls=4,usec=1\n");
+        assert!(Arc::ptr_eq(&first.names, &second.names));
+        assert_eq!(second.get("set").map(|command| command.calls), Some(4));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::names::{NameKind, is_bounded};
 /// The CONFIG parameters that Rolecall reads. None of them may contain a secret.
 ///
 /// The first one is read alone. If the server refuses it, the others are not read.
-pub const CONFIG_PARAMETERS: [&str; 30] = [
+pub const CONFIG_PARAMETERS: [&str; 33] = [
     "replica-serve-stale-data",
     "appendfsync",
     "auto-aof-rewrite-min-size",
@@ -23,6 +23,7 @@ pub const CONFIG_PARAMETERS: [&str; 30] = [
     "cluster-node-timeout",
     "cluster-replica-validity-factor",
     "cluster-require-full-coverage",
+    "databases",
     "dir",
     "io-threads",
     "maxclients",
@@ -40,6 +41,8 @@ pub const CONFIG_PARAMETERS: [&str; 30] = [
     "replica-ignore-disk-write-errors",
     "replica-read-only",
     "save",
+    "slowlog-log-slower-than",
+    "slowlog-max-len",
     "stop-writes-on-bgsave-error",
     "tls-port",
 ];

@@ -34,14 +34,18 @@ impl ErrorStats {
     /// Prefix of the lines of the section `Errorstats`.
     pub(crate) const PREFIX: &str = "errorstat_";
 
-    /// Parses the section `Errorstats` of an INFO reply, from lines of the reply.
-    pub(crate) fn read<'a>(text: &str, lines: impl IntoIterator<Item = &'a str>) -> Self {
-        if !text.contains("# Errorstats") {
+    /// Heading of the section. Recordings add a colon.
+    pub(crate) const HEADING: &str = "# Errorstats";
+
+    /// Parses the section `Errorstats` of an INFO reply. `lines` are its heading and its lines;
+    /// empty if the reply has no such section.
+    pub(crate) fn read(lines: &[&str]) -> Self {
+        if !lines.iter().any(|line| line.starts_with(Self::HEADING)) {
             return ErrorStats::Unsupported;
         }
         let mut by_code = Vec::new();
         let mut overflow = 0u64;
-        for line in lines.into_iter().filter_map(|line| line.strip_prefix(Self::PREFIX)) {
+        for line in lines.iter().filter_map(|line| line.strip_prefix(Self::PREFIX)) {
             let Some((code, count)) = line.rsplit_once(":count=") else { continue };
             let Ok(count) = count.parse::<u64>() else { continue };
             let is_valid = is_bounded(NameKind::ErrorCode, code) && code.bytes().all(is_code_byte);
@@ -76,7 +80,7 @@ impl ErrorStats {
     /// ```
     pub fn lines(&self) -> Vec<(String, String)> {
         let line = |code: &str, count: u64| (format!("errorstat_{code}"), format!("count={count}"));
-        let heading = ("# Errorstats".to_owned(), String::new());
+        let heading = (Self::HEADING.to_owned(), String::new());
         match self {
             ErrorStats::Unsupported => Vec::new(),
             ErrorStats::Wiped => vec![heading, line("ERRORSTATS_DISABLED", 1)],
@@ -127,7 +131,7 @@ mod tests {
 
     fn read(errors: &str) -> ErrorStats {
         let text = format!("# Errorstats\n{errors}");
-        ErrorStats::read(&text, text.lines())
+        ErrorStats::read(&text.lines().collect::<Vec<_>>())
     }
 
     #[test]
@@ -141,7 +145,7 @@ mod tests {
 
     #[test]
     fn servers_before_6_2_have_no_table() {
-        assert_eq!(ErrorStats::read("", []), ErrorStats::Unsupported);
+        assert_eq!(ErrorStats::read(&[]), ErrorStats::Unsupported);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::Fields;
+use crate::lines::split_line;
 use crate::texts::Texts;
 
 /// Maximum length of a line, bytes. Longer lines are skipped.
@@ -91,21 +92,24 @@ impl ExpectedLayout {
         text: &'a str,
         mut skip: impl FnMut(&'a str),
     ) -> Fields {
-        let layout = &self.layout;
+        let layout = Arc::clone(&self.layout);
         let size = text.len().saturating_sub(layout.names.size()).min(16 << 10);
         let mut values = Texts::with_capacity(layout.names.len(), size);
+        let mut expected_names = layout.names.iter().peekable();
         // Names of the lines so far. `None` while they are those of the expected layout.
         let mut names: Option<Texts> = None;
         let mut rest = text;
         while !rest.is_empty() {
-            let position = values.len();
             if names.is_none()
-                && let Some((value, after)) = layout.expected_value(position, rest)
+                && let Some((value, after)) =
+                    expected_names.peek().and_then(|name| expected_value(name, rest))
             {
                 values.push(value);
+                expected_names.next();
                 rest = after;
                 continue;
             }
+            let position = values.len();
             let (line, after) = split_line(rest);
             rest = after;
             match split_field(line).filter(|_| position < MAX_LINES) {
@@ -191,15 +195,6 @@ impl Layout {
         numbers
     }
 
-    /// Returns the value in the first line of the text, and the text after this line. `None` if
-    /// the line does not have the name at this position of the layout, or is too long.
-    fn expected_value<'a>(&self, position: usize, text: &'a str) -> Option<(&'a str, &'a str)> {
-        let name = self.names.get(position)?;
-        let (value, rest) = split_line(text.strip_prefix(name)?);
-        let value = value.trim_end_matches('\r');
-        (name.len() + value.len() <= MAX_LINE).then_some((value, rest))
-    }
-
     /// Returns the name of a line; an empty one if there is no such line.
     pub(crate) fn name(&self, position: usize) -> &str {
         name(&self.names, position)
@@ -253,21 +248,15 @@ fn name(names: &Texts, position: usize) -> &str {
     names.get(position).and_then(|name| name.strip_suffix(':')).unwrap_or_default()
 }
 
-/// Returns the first line, as [`str::lines`] does, and the text after it.
-fn split_line(text: &str) -> (&str, &str) {
-    match text.bytes().position(|byte| byte == b'\n') {
-        Some(end) => {
-            let line = &text[..end];
-            (line.strip_suffix('\r').unwrap_or(line), &text[end + 1..])
-        }
-        None => (text, ""),
-    }
+/// Returns the value in the first line of the text, and the text after this line. `None` if the
+/// line does not have this name, or is too long. `name` ends with the colon.
+fn expected_value<'a>(name: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
+    let (value, rest) = split_line(text.strip_prefix(name)?);
+    (name.len() + value.len() <= MAX_LINE).then_some((value, rest))
 }
 
 /// Returns the name with its colon and the value of a line; `None` if the line is not kept.
 fn split_field(line: &str) -> Option<(&str, &str)> {
-    // Without more CR at its end, a line that is written with its value is read again as the same.
-    let line = line.trim_end_matches('\r');
     let is_kept = line.len() <= MAX_LINE
         && !line.starts_with('#')
         && !SKIPPED_PREFIXES.iter().any(|prefix| line.starts_with(prefix));

@@ -18,14 +18,18 @@ mod key_values;
 mod keyspace;
 mod latency;
 mod layout;
+mod lines;
+mod modules;
 mod names;
 mod node;
 mod optional_command;
 mod parse_issue;
 mod persistence;
+mod pool;
 mod reason;
 mod replication;
 mod reply;
+mod scripting;
 mod sent_commands;
 mod sentinel;
 mod slots;
@@ -34,7 +38,7 @@ mod texts;
 
 pub use clients::{Client, ClientKind};
 pub use cluster::{ClusterMap, ClusterNode, OpenSlot, Shard, ShardNode, SlotDirection};
-pub use commands::{CommandStat, CommandStats};
+pub use commands::{CommandNames, CommandStat, CommandStats};
 pub use config::{CONFIG_PARAMETERS, Config, OutputBufferLimit};
 pub use errors::ErrorStats;
 pub use fields::Fields;
@@ -42,14 +46,17 @@ pub use identity::Identity;
 pub use keyspace::Database;
 pub use latency::CommandLatency;
 pub use layout::{ExpectedLayout, Layouts};
+pub use modules::Module;
 pub use names::NameKind;
 pub use node::NodeSnapshot;
 pub use optional_command::OptionalCommand;
 pub use parse_issue::ParseIssue;
 pub use persistence::{Aof, Persistence, Rdb};
+pub use pool::Pool;
 pub use reason::Reason;
 pub use replication::{AttachedReplica, Link, LinkStatus, Replication, Role};
 pub use reply::{Reply, ServerError, printable};
+pub use scripting::ScriptingEngine;
 pub use sent_commands::{
     AUTH, CLIENT_ID, CLIENT_LIST, CLUSTER_INFO, CLUSTER_NODES, CONFIG_GET, INFO, INFO_COMMANDSTATS,
     INFO_LATENCYSTATS, INFO_SERVER, PSUBSCRIBE, Receiver, ReplySize, SENT_COMMANDS,

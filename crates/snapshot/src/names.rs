@@ -64,7 +64,13 @@ pub(crate) fn bounded_name(kind: NameKind, text: &str) -> Option<Box<str>> {
 
 /// Returns true if a name is not too long and contains no control characters.
 pub(crate) fn is_bounded(kind: NameKind, text: &str) -> bool {
-    text.len() <= kind.limit() && !text.chars().any(char::is_control)
+    // Nearly all names are ASCII, whose bytes need no decoding.
+    let has_control = if text.is_ascii() {
+        text.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    };
+    text.len() <= kind.limit() && !has_control
 }
 
 /// Returns the text without control characters, shortened to the limit. For text that people read.

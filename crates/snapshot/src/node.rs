@@ -6,7 +6,8 @@ use crate::keyspace::{self, Database};
 use crate::sentinel::{self, MasterSummary, SentinelReport};
 use crate::{
     ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, ExpectedLayout, Fields, Identity,
-    ParseIssue, Persistence, Replication, Role, SlowLog, key_values,
+    Module, ParseIssue, Persistence, Replication, Role, ScriptingEngine, SlowLog, modules,
+    scripting,
 };
 
 /// The parsed replies of one server in one round.
@@ -25,8 +26,8 @@ pub struct NodeSnapshot {
     pub errors: ErrorStats,
     /// Databases that contain keys. INFO keyspace.
     pub keyspace: Vec<Database>,
-    /// Names and versions of the loaded modules. INFO modules.
-    pub modules: Vec<(Box<str>, Box<str>)>,
+    /// The loaded modules. INFO modules.
+    pub modules: Vec<Module>,
     /// Summaries of the masters that a Sentinel monitors. INFO sentinel.
     pub watched: Vec<MasterSummary>,
     /// Details of the masters that a Sentinel monitors, as last read.
@@ -122,10 +123,10 @@ impl NodeSnapshot {
         let mut error_lines = Vec::new();
         let mut has_modules = false;
         let fields = layout.parse_with(text, |line| {
-            if line.starts_with(ErrorStats::PREFIX) {
+            if line.starts_with(ErrorStats::PREFIX) || line.starts_with(ErrorStats::HEADING) {
                 error_lines.push(line);
             }
-            has_modules |= line.starts_with(MODULE_PREFIX);
+            has_modules |= line.starts_with(modules::PREFIX);
         });
         has_modules |= fields.get("module").is_some();
         if !KNOWN_FIELDS.iter().any(|name| fields.get(name).is_some()) {
@@ -136,9 +137,9 @@ impl NodeSnapshot {
         Some(NodeSnapshot {
             replication: Replication::read(&fields, identity.mode.as_deref(), &mut issues),
             persistence: Persistence::read(&fields),
-            errors: ErrorStats::read(text, error_lines),
+            errors: ErrorStats::read(&error_lines),
             keyspace: keyspace::read(&fields),
-            modules: if has_modules { modules(text) } else { Vec::new() },
+            modules: if has_modules { modules::read(text) } else { Vec::new() },
             watched: sentinel::read(&fields),
             sentinel: None,
             identity,
@@ -151,6 +152,20 @@ impl NodeSnapshot {
             config: None,
             issues,
         })
+    }
+
+    /// Returns the scripting engines of Valkey. INFO scriptingengines.
+    ///
+    /// ```
+    /// use snapshot::NodeSnapshot;
+    ///
+    /// let reply = "redis_version:7.2.4\r\nengine_0:name=LUA,module=lua,abi_version=4,\
+    ///              used_memory=69632,memory_overhead=56\r\n";
+    /// let node = NodeSnapshot::from_info(reply).expect("a reply to INFO");
+    /// assert_eq!(node.scripting_engines()[0].used_memory, 69_632);
+    /// ```
+    pub fn scripting_engines(&self) -> Vec<ScriptingEngine> {
+        scripting::read(&self.fields)
     }
 
     /// Returns what the replies of two servers have in common: the lines of INFO with equal values,
@@ -180,18 +195,4 @@ impl NodeSnapshot {
         let role = common.replication.role.filter(|role| *role == Role::Sentinel);
         NodeSnapshot { replication: Replication { role, ..Replication::default() }, ..common }
     }
-}
-
-/// Prefix of the lines of INFO modules.
-const MODULE_PREFIX: &str = "module:";
-
-/// Returns name and version of each line `module:name=...,ver=...`.
-fn modules(text: &str) -> Vec<(Box<str>, Box<str>)> {
-    const MAX_MODULES: usize = 64;
-    let module = |line: &str| {
-        let line = line.strip_prefix(MODULE_PREFIX)?;
-        let value = |name| key_values::label_value(key_values::get(line, name)?);
-        Some((value("name")?, value("ver")?))
-    };
-    text.lines().filter_map(module).take(MAX_MODULES).collect()
 }

@@ -44,7 +44,12 @@ impl Texts {
 
     /// Returns all texts in their order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).filter_map(|position| self.get(position))
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let text = &self.buffer[start..*end as usize];
+            start = *end as usize;
+            text
+        })
     }
 
     /// Returns the first texts, up to this number.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::Role;
+use snapshot::{NodeSnapshot, Role};
 
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::cannot_reach::CannotReachTracker;
@@ -228,6 +228,7 @@ impl DeploymentTracker {
             sentinels.cannot_reach = cannot_reach;
         }
 
+        self.drop_cluster_maps(&mut nodes.views);
         let RoundNodes { deployment, previous, views, reported_down, .. } = nodes;
         let excess = self.excess(&views, &deployment, round, &changes);
         let nodes_len = views.len();
@@ -386,6 +387,18 @@ impl DeploymentTracker {
                 }
             }
             self.restore_node(index, &node.name);
+        }
+    }
+
+    /// Removes the cluster maps from the last replies. They are large, and the trackers keep what
+    /// later rounds need of them.
+    fn drop_cluster_maps(&mut self, views: &mut NodeVec<NodeView>) {
+        for (index, view) in views.iter_mut() {
+            if let Some(last) = view.last.as_ref().filter(|last| last.map.is_some()) {
+                let last = Arc::new(NodeSnapshot { map: None, ..NodeSnapshot::clone(last) });
+                self.nodes[index].replace_last(Arc::clone(&last));
+                view.last = Some(last);
+            }
         }
     }
 

@@ -60,9 +60,19 @@ fn check_node(node: &NodeSnapshot) {
         check_optional(NameKind::LabelValue, &replica.state);
     }
     assert!(node.keyspace.len() <= 256 && node.modules.len() <= 64 && node.watched.len() <= 4096);
-    for (name, version) in &node.modules {
-        check_name(NameKind::LabelValue, name);
-        check_name(NameKind::LabelValue, version);
+    for module in &node.modules {
+        for text in [&module.name, &module.version, &module.api, &module.filters] {
+            check_name(NameKind::LabelValue, text);
+        }
+        check_name(NameKind::LabelValue, &module.used_by);
+        check_name(NameKind::LabelValue, &module.using);
+    }
+    let engines = node.scripting_engines();
+    assert!(engines.len() <= 64);
+    for engine in engines {
+        for text in [&engine.name, &engine.module, &engine.abi_version] {
+            check_name(NameKind::LabelValue, text);
+        }
     }
     for master in &node.watched {
         check_name(NameKind::Master, &master.name);
@@ -89,10 +99,11 @@ fn check_errors(errors: &ErrorStats) {
 fn check_commands(commands: &CommandStats) {
     assert!(commands.iter().count() <= CommandStats::MAX_COMMANDS + 1);
     for command in commands.iter() {
-        check_name(NameKind::Command, &command.name);
+        check_name(NameKind::Command, command.name);
         assert!(command.succeeded() <= command.calls);
     }
-    let line = |command: &CommandStat| format!("cmdstat_{}:{}\n", command.name, command.values());
+    let line =
+        |command: CommandStat<'_>| format!("cmdstat_{}:{}\n", command.name, command.values());
     let text: String = commands.iter().map(line).collect();
     assert!(CommandStats::parse(&text).iter().eq(commands.iter()), "{text:?}");
 }

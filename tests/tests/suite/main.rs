@@ -30,6 +30,7 @@ mod other_systems;
 mod pages;
 mod presets;
 mod primary;
+mod public_rules;
 mod readiness;
 mod recording;
 mod redis_exporter_mode;

@@ -63,11 +63,11 @@ pub(super) const ROWS: &[NodeRow] = &[
 ];
 
 /// Emits one value for each command of INFO commandstats.
-fn each_command(node: &NodeView, emit: EmitSample<'_>, read: fn(&CommandStat) -> Option<f64>) {
+fn each_command(node: &NodeView, emit: EmitSample<'_>, read: fn(CommandStat<'_>) -> Option<f64>) {
     let commands = node.snapshot().and_then(|snapshot| snapshot.commands.as_deref());
     for command in commands.into_iter().flat_map(CommandStats::iter) {
         if let Some(value) = read(command) {
-            emit(&[&command.name], value);
+            emit(&[command.name], value);
         }
     }
 }

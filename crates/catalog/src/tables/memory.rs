@@ -115,21 +115,21 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::field(
         "redis_script_engines",
-        Absent,
+        AsGauge("redis_scripting_engines_count"),
         "scripting engines",
         "engines_count",
         "Scripting engines, on Valkey.",
     ),
     NodeRow::field(
         "redis_script_engines_used_memory_bytes",
-        Absent,
+        AsGauge("redis_scripting_engines_memory_used_bytes"),
         "scripting engines",
         "engines_total_used_memory",
         "Memory of all scripting engines, in bytes, on Valkey.",
     ),
     NodeRow::field(
         "redis_script_engines_overhead_bytes",
-        Absent,
+        AsGauge("redis_scripting_engines_memory_overhead_bytes"),
         "scripting engines",
         "engines_total_memory_overhead",
         "Memory overhead of all scripting engines, in bytes, on Valkey.",
@@ -250,7 +250,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::field(
         "redis_mem_replicas_repl_buffer_bytes",
-        Absent,
+        Same,
         "memory",
         "mem_replicas_repl_buffer",
         "Memory of the buffer for the replication stream that a replica receives during a full \
@@ -258,7 +258,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::field(
         "redis_mem_overhead_db_hashtable_rehashing_bytes",
-        Absent,
+        Same,
         "memory",
         "mem_overhead_db_hashtable_rehashing",
         "Memory overhead of hash tables being rehashed, in bytes.",

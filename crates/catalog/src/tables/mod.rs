@@ -10,10 +10,12 @@ mod memory;
 mod persistence;
 mod polling;
 mod redis_exporter;
+mod redis_exporter_fields;
 mod replication;
 mod sentinel;
 mod server;
 mod shard;
+mod shared_names;
 
 use crate::row::{DeploymentRow, Entry, ExporterRow, NodeRow, SentinelRow, ShardRow};
 
@@ -52,9 +54,24 @@ pub fn themes() -> impl Iterator<Item = &'static str> {
     [EXPORTER.0, DEPLOYMENT[0].0, SHARD.0].into_iter().chain(NODE.map(|(theme, _)| theme))
 }
 
+/// Metrics that redis_exporter has of itself.
+pub(crate) const REDIS_EXPORTER_SELF: &[ExporterRow] = redis_exporter::EXPORTER;
+
+/// Metrics of a deployment's master that have both the labels of Rolecall and those of
+/// redis_exporter.
+pub(crate) const SHARED_SENTINEL: &[SentinelRow] = shared_names::SENTINEL;
+
+/// Metrics of a node that have both the labels of Rolecall and those of redis_exporter.
+pub(crate) const SHARED_NODE: &[NodeRow] = shared_names::NODE;
+
+/// Metrics of a node that only exist with the names of redis_exporter.
+pub(crate) const REDIS_EXPORTER_NODE: [&[NodeRow]; 3] =
+    [redis_exporter::ROWS, redis_exporter_fields::ROWS, redis_exporter_fields::CLUSTER];
+
 /// Returns the rows of a node that may be on `/scrape`.
 pub(crate) fn redis_exporter_rows() -> impl Iterator<Item = &'static NodeRow> {
-    NODE.into_iter().flat_map(|(_, rows)| rows).chain(redis_exporter::ROWS)
+    let own = NODE.into_iter().flat_map(|(_, rows)| rows);
+    own.chain(REDIS_EXPORTER_NODE.into_iter().flatten())
 }
 
 /// Returns all metrics on `/metrics`, each with its theme and the labels of its subject.
@@ -74,5 +91,13 @@ pub fn entries() -> impl Iterator<Item = (&'static str, &'static [&'static str],
 
 /// Returns all metrics on `/scrape`.
 pub fn redis_exporter_entries() -> impl Iterator<Item = &'static Entry> {
-    redis_exporter_rows().map(|row| &row.entry).filter(|entry| entry.on_scrape().is_some())
+    let node = redis_exporter_rows().map(|row| &row.entry);
+    let all = node.chain(REDIS_EXPORTER_SELF.iter().map(|row| &row.entry));
+    all.filter(|entry| entry.on_scrape().is_some())
+}
+
+/// Returns the metrics that only exist with the names of redis_exporter.
+pub(crate) fn redis_exporter_only_entries() -> impl Iterator<Item = &'static Entry> {
+    let node = REDIS_EXPORTER_NODE.into_iter().flatten().map(|row| &row.entry);
+    node.chain(REDIS_EXPORTER_SELF.iter().map(|row| &row.entry))
 }

@@ -1,14 +1,14 @@
-//! Metrics of redis_exporter that have other labels or another meaning than those of Rolecall. They
-//! are only on `/scrape`.
+//! Metrics of redis_exporter that have other labels or another meaning than those of Rolecall, or
+//! that Rolecall does not have.
 
 use snapshot::{
-    AttachedReplica, ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot,
-    SentinelEntry,
+    AttachedReplica, CommandLatency, CommandStats, Config, Database, DownState, ErrorStats,
+    LinkStatus, MasterReport, MasterSettings, NodeSnapshot, ScriptingEngine, SentinelEntry,
 };
 use topology::{NodeView, address};
 
 use crate::row::RedisExporterName::{AsCounter, AsGauge};
-use crate::row::{EmitSample, NodeRow};
+use crate::row::{EmitSample, ExporterRow, NodeRow, Summary};
 
 /// Labels of the upstream of a replica.
 const UPSTREAM: &[&str] = &["master_host", "master_port"];
@@ -16,46 +16,10 @@ const UPSTREAM: &[&str] = &["master_host", "master_port"];
 const CONNECTED_REPLICA: &[&str] = &["slave_ip", "slave_port", "slave_state"];
 /// Labels of a master that a Sentinel monitors.
 const MONITORED_MASTER: &[&str] = &["master_name", "master_address"];
+/// Labels of a scripting engine.
+const SCRIPTING_ENGINE: &[&str] = &["engine", "module", "abi_version"];
 
 pub(super) const ROWS: &[NodeRow] = &[
-    NodeRow::samples(
-        "redis_instance_info",
-        AsGauge("redis_instance_info"),
-        &[
-            "role",
-            "redis_version",
-            "redis_build_id",
-            "redis_mode",
-            "os",
-            "maxmemory_policy",
-            "tcp_port",
-            "run_id",
-            "process_id",
-            "master_replid",
-            "valkey_version",
-            "valkey_release_stage",
-        ],
-        "INFO",
-        "Version, mode, process and role of the server; the value is always 1.",
-        |node, emit| {
-            let Some(snapshot) = node.snapshot() else { return };
-            let get = |field| snapshot.fields.get(field).unwrap_or_default();
-            let mode = snapshot.identity.mode.as_deref().unwrap_or_default();
-            let before = ["role", "redis_version", "redis_build_id"].map(get);
-            let after = [
-                "os",
-                "maxmemory_policy",
-                "tcp_port",
-                "run_id",
-                "process_id",
-                "master_replid",
-                "valkey_version",
-                "valkey_release_stage",
-            ];
-            let values: Vec<_> = before.into_iter().chain([mode]).chain(after.map(get)).collect();
-            emit(&values, 1.0);
-        },
-    ),
     NodeRow::samples(
         "redis_slave_info",
         AsGauge("redis_slave_info"),
@@ -313,17 +277,197 @@ pub(super) const ROWS: &[NodeRow] = &[
         "SENTINEL CKQUORUM",
         "Whether the Sentinel reaches enough Sentinels for a failover.",
         |node, emit| {
-            for report in node
-                .snapshot()
-                .and_then(|snapshot| snapshot.sentinel.as_ref())
-                .into_iter()
-                .flat_map(|report| report.masters())
-            {
+            for report in reports(node) {
                 if let Some(quorum) = report.quorum {
                     emit(
                         &[&report.master.name, if quorum.ok { "OK" } else { "NOQUORUM" }],
                         f64::from(quorum.ok),
                     );
+                }
+            }
+        },
+    ),
+    NodeRow::samples(
+        "redis_sentinel_peer_info",
+        AsGauge("redis_sentinel_peer_info"),
+        &["master_name", "master_address", "name", "ip", "port", "runid", "flags"],
+        "SENTINEL SENTINELS: name, ip, port, runid, flags",
+        "Another Sentinel that monitors the master, with those of its flags that concern its \
+         reachability; the value is always 1.",
+        |node, emit| {
+            for report in reports(node) {
+                let master = &report.master;
+                for peer in report.sentinels.iter().flat_map(|sentinels| sentinels.iter()) {
+                    emit(
+                        &[
+                            &master.name,
+                            &address(&master.ip, master.port),
+                            &peer.name,
+                            &peer.ip,
+                            &peer.port.to_string(),
+                            &peer.run_id,
+                            &peer_flags(peer),
+                        ],
+                        1.0,
+                    );
+                }
+            }
+        },
+    ),
+    NodeRow::samples(
+        "redis_db_keys",
+        AsGauge("redis_db_keys"),
+        &["db"],
+        "INFO keyspace: keys; CONFIG databases",
+        "Keys in the database, 0 in an empty one.",
+        |node, emit| {
+            each_database(node, emit, |database| {
+                Some(database.map_or(0.0, |database| database.keys as f64))
+            });
+        },
+    ),
+    NodeRow::samples(
+        "redis_db_keys_expiring",
+        AsGauge("redis_db_keys_expiring"),
+        &["db"],
+        "INFO keyspace: expires; CONFIG databases",
+        "Keys in the database that have a TTL, 0 in an empty one.",
+        |node, emit| {
+            each_database(node, emit, |database| {
+                Some(database.map_or(0.0, |database| database.expiring as f64))
+            });
+        },
+    ),
+    NodeRow::samples(
+        "redis_db_avg_ttl_seconds",
+        AsGauge("redis_db_avg_ttl_seconds"),
+        &["db"],
+        "INFO keyspace: avg_ttl",
+        "Average TTL of the keys that have one, in seconds; 0 while the server does not know it.",
+        |node, emit| {
+            each_database(node, emit, |database| Some(database?.mean_ttl?.as_secs_f64()));
+        },
+    ),
+    NodeRow::samples(
+        "redis_db_keys_cached",
+        AsGauge("redis_db_keys_cached"),
+        &["db"],
+        "INFO keyspace: cached_keys",
+        "Keys of the database in the cache of a storage provider, on KeyDB.",
+        |node, emit| each_database(node, emit, |database| Some(database?.cached? as f64)),
+    ),
+    NodeRow::samples(
+        "redis_db_keys_with_expiring_items",
+        AsGauge("redis_db_keys_with_expiring_items"),
+        &["db"],
+        "INFO keyspace: subexpiry, keys_with_volatile_items",
+        "Keys of the database with fields that have a TTL.",
+        |node, emit| {
+            each_database(node, emit, |database| Some(database?.with_expiring_items? as f64));
+        },
+    ),
+    NodeRow::samples(
+        "redis_config_value",
+        AsGauge("redis_config_value"),
+        &["key"],
+        "CONFIG",
+        "Value of a parameter that is a number; only of the parameters that Rolecall reads, none \
+         of which may contain a secret.",
+        |node, emit| {
+            for (name, value) in config(node) {
+                if let Some(number) = value.parse().ok().filter(|number: &f64| number.is_finite()) {
+                    emit(&[name], number);
+                }
+            }
+        },
+    ),
+    NodeRow::samples(
+        "redis_config_key_value",
+        AsGauge("redis_config_key_value"),
+        &["key", "value"],
+        "CONFIG",
+        "Parameter with its value as text; only of the parameters that Rolecall reads, none of \
+         which may contain a secret.",
+        |node, emit| config(node).for_each(|(name, value)| emit(&[name, value], 1.0)),
+    ),
+    NodeRow::samples(
+        "redis_scripting_engine_info",
+        AsGauge("redis_scripting_engine_info"),
+        SCRIPTING_ENGINE,
+        "INFO scriptingengines: engine_N",
+        "A scripting engine, on Valkey; the value is always 1.",
+        |node, emit| each_engine(node, emit, |_| 1.0),
+    ),
+    NodeRow::samples(
+        "redis_scripting_engine_memory_used_bytes",
+        AsGauge("redis_scripting_engine_memory_used_bytes"),
+        SCRIPTING_ENGINE,
+        "INFO scriptingengines: engine_N used_memory",
+        "Memory of the scripting engine, in bytes, on Valkey.",
+        |node, emit| each_engine(node, emit, |engine| engine.used_memory as f64),
+    ),
+    NodeRow::samples(
+        "redis_scripting_engine_memory_overhead_bytes",
+        AsGauge("redis_scripting_engine_memory_overhead_bytes"),
+        SCRIPTING_ENGINE,
+        "INFO scriptingengines: engine_N memory_overhead",
+        "Memory overhead of the scripting engine, in bytes, on Valkey.",
+        |node, emit| each_engine(node, emit, |engine| engine.memory_overhead as f64),
+    ),
+    NodeRow::samples(
+        "redis_tls_certificate_info",
+        AsGauge("redis_tls_certificate_info"),
+        &["certificate", "serial"],
+        "INFO tls: tls_server_cert_serial, tls_client_cert_serial, tls_ca_cert_serial",
+        "Serial number of a certificate of the server, or none, on Valkey; the value is always 1.",
+        |node, emit| {
+            for (certificate, field) in [
+                ("server", "tls_server_cert_serial"),
+                ("client", "tls_client_cert_serial"),
+                ("ca", "tls_ca_cert_serial"),
+            ] {
+                if let Some(serial) =
+                    node.snapshot().and_then(|snapshot| snapshot.fields.get(field))
+                {
+                    emit(&[certificate, serial], 1.0);
+                }
+            }
+        },
+    ),
+    NodeRow::samples(
+        "redis_active_time_io_thread_seconds_total",
+        AsCounter("redis_active_time_io_thread_seconds_total"),
+        &["thread"],
+        "INFO cpu: used_active_time_io_thread_N",
+        "Time during which the I/O thread was not idle, in seconds, on Valkey.",
+        |node, emit| {
+            let mut threads: Vec<(u32, f64)> = fields(node)
+                .filter_map(|(name, value)| {
+                    let thread = name.strip_prefix("used_active_time_io_thread_")?;
+                    Some((thread.parse().ok()?, value.parse().ok()?))
+                })
+                .collect();
+            threads.sort_unstable_by_key(|(thread, _)| *thread);
+            for (thread, time) in threads {
+                emit(&[&thread.to_string()], time);
+            }
+        },
+    ),
+    NodeRow::summaries(
+        "redis_latency_percentiles_usec",
+        &["cmd"],
+        "INFO latencystats: latency_percentiles_usec_*; INFO commandstats: calls, usec",
+        "Execution times of the command, in microseconds; absent unless cadence.latencystats is \
+         configured or metrics.names has the names of redis_exporter.",
+        |node, emit| {
+            let Some(snapshot) = node.snapshot() else { return };
+            let (Some(commands), Some(latencies)) = (&snapshot.commands, &snapshot.latencies)
+            else {
+                return;
+            };
+            for latency in latencies.iter() {
+                if let Some(summary) = summary(latency, commands) {
+                    emit(&[&latency.name], &summary);
                 }
             }
         },
@@ -353,7 +497,114 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Polls of the node, successful or not.",
         |node| Some(node.polling.polls as f64),
     ),
+    NodeRow::summaries(
+        "redis_exporter_scrape_duration_seconds",
+        &[],
+        "polling",
+        "Durations of the successful polls, in seconds, without quantiles.",
+        |node, emit| {
+            let polling = &node.polling;
+            let failures = polling.failures.iter().sum();
+            let sum = polling.total_duration.as_secs_f64();
+            let count = polling.polls.saturating_sub(failures);
+            emit(&[], &Summary { quantiles: Vec::new(), sum, count });
+        },
+    ),
 ];
+
+/// Metrics of the exporter itself.
+pub(super) const EXPORTER: &[ExporterRow] = &[
+    ExporterRow::samples(
+        "redis_exporter_build_info",
+        AsGauge("redis_exporter_build_info"),
+        &["version", "commit_sha", "build_date", "golang_version"],
+        "the build",
+        "Version and source revision of Rolecall; the other labels are empty, and the value is \
+         always 1.",
+        |exporter, emit| emit(&[exporter.build.version, exporter.build.revision, "", ""], 1.0),
+    ),
+    ExporterRow::value(
+        "redis_target_scrape_request_errors_total",
+        AsCounter("redis_target_scrape_request_errors_total"),
+        "the web server",
+        "Requests for /scrape that failed.",
+        |exporter| Some(exporter.requests.failures("/scrape") as f64),
+    ),
+];
+
+/// Databases of a server that does not state their number.
+const DEFAULT_DATABASES: u32 = 16;
+
+/// Largest number of databases for which zeros are emitted.
+const MAX_DATABASES: u32 = 256;
+
+/// Emits one value for each database of a server, empty ones included.
+fn each_database(
+    node: &NodeView,
+    emit: EmitSample<'_>,
+    value: fn(Option<&Database>) -> Option<f64>,
+) {
+    let Some(snapshot) = node.snapshot() else { return };
+    let databases = match snapshot.config.as_ref().and_then(|config| config.get("databases")) {
+        // redis_exporter shows one database of a cluster node, whatever Valkey 9 has.
+        _ if snapshot.fields.flag("cluster_enabled") == Some(true) => 1,
+        Some(databases) => databases.parse().unwrap_or(DEFAULT_DATABASES).min(MAX_DATABASES),
+        None => DEFAULT_DATABASES,
+    };
+    let filled = |index| snapshot.keyspace.iter().find(|database| database.index == index);
+    let beyond = snapshot.keyspace.iter().map(|database| database.index);
+    for index in (0..databases).chain(beyond.filter(|index| *index >= databases)) {
+        if let Some(value) = value(filled(index)) {
+            emit(&[&format!("db{index}")], value);
+        }
+    }
+}
+
+/// Returns the CONFIG parameters.
+fn config(node: &NodeView) -> impl Iterator<Item = (&str, &str)> {
+    let config = node.snapshot().and_then(|snapshot| snapshot.config.as_deref());
+    config.into_iter().flat_map(Config::iter)
+}
+
+/// Returns the fields of INFO.
+fn fields(node: &NodeView) -> impl Iterator<Item = (&str, &str)> {
+    node.snapshot().into_iter().flat_map(|snapshot| snapshot.fields.iter())
+}
+
+/// Emits one value for each scripting engine.
+fn each_engine(node: &NodeView, emit: EmitSample<'_>, value: fn(&ScriptingEngine) -> f64) {
+    for engine in node.snapshot().into_iter().flat_map(NodeSnapshot::scripting_engines) {
+        emit(&[&engine.name, &engine.module, &engine.abi_version], value(&engine));
+    }
+}
+
+/// Returns the summary of the execution times of a command, in microseconds.
+fn summary(latency: &CommandLatency, commands: &CommandStats) -> Option<Summary> {
+    let stat = commands.get(&latency.name)?;
+    let micros = |(quantile, time): &(Box<str>, std::time::Duration)| {
+        (quantile.clone(), time.as_secs_f64() * 1e6)
+    };
+    let quantiles = latency.percentiles.iter().map(micros).collect();
+    Some(Summary { quantiles, sum: stat.micros as f64, count: stat.calls })
+}
+
+/// Returns the flags of another Sentinel that concern its reachability, as SENTINEL SENTINELS
+/// writes them.
+fn peer_flags(peer: &SentinelEntry) -> String {
+    let down = match peer.down_state {
+        DownState::Up => "",
+        DownState::SubjectivelyDown => "s_down,",
+        DownState::ObjectivelyDown => "s_down,o_down,",
+    };
+    let disconnected = if peer.disconnected { ",disconnected" } else { "" };
+    format!("{down}sentinel{disconnected}")
+}
+
+/// Returns the reports of a Sentinel about the masters that it monitors.
+fn reports(node: &NodeView) -> impl Iterator<Item = &MasterReport> {
+    let report = node.snapshot().and_then(|snapshot| snapshot.sentinel.as_ref());
+    report.into_iter().flat_map(|report| report.masters())
+}
 
 /// Calls `emit` for a connected replica.
 fn emit_replica(replica: &AttachedReplica, value: f64, emit: EmitSample<'_>) {
@@ -382,12 +633,7 @@ fn emit_link_field(node: &NodeView, field: &str, emit: EmitSample<'_>) {
 
 /// Emits one value for each master that a Sentinel monitors.
 fn each_master(node: &NodeView, emit: EmitSample<'_>, value: fn(&MasterReport) -> Option<f64>) {
-    for report in node
-        .snapshot()
-        .and_then(|snapshot| snapshot.sentinel.as_ref())
-        .into_iter()
-        .flat_map(|report| report.masters())
-    {
+    for report in reports(node) {
         if let Some(value) = value(report) {
             emit(&[&report.master.name, &address(&report.master.ip, report.master.port)], value);
         }

@@ -323,7 +323,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     .core(),
     NodeRow::field(
         "redis_replicas_waiting_psync",
-        Absent,
+        Same,
         "replication",
         "replicas_waiting_psync",
         "Replicas that load a snapshot while the node keeps the replication stream for them, on \
@@ -347,7 +347,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::field(
         "redis_replicas_repl_buffer_bytes",
-        Absent,
+        AsGauge("redis_replicas_repl_buffer_size_bytes"),
         "replication",
         "replicas_repl_buffer_size",
         "Replication stream that the replica has buffered during a full resync, in bytes, on \
@@ -355,7 +355,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::field(
         "redis_replicas_repl_buffer_peak_bytes",
-        Absent,
+        Same,
         "replication",
         "replicas_repl_buffer_peak",
         "Peak of the replication stream that the replica has buffered during a full resync, in \

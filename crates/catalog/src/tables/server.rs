@@ -6,52 +6,58 @@ use crate::row::RedisExporterName::{Absent, AsCounter, AsGauge, Same, SeparateRo
 pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_instance_info",
-        SeparateRow("redis_instance_info"),
+        Same,
         &[
+            "role",
             "redis_version",
-            "valkey_version",
+            "redis_build_id",
             "redis_mode",
             "os",
+            "maxmemory_policy",
+            "tcp_port",
             "run_id",
             "process_id",
-            "tcp_port",
-            "maxmemory_policy",
+            "master_replid",
+            "valkey_version",
+            "valkey_release_stage",
+            "availability_zone",
         ],
-        "INFO server, INFO memory: maxmemory_policy",
-        "Version, mode, process and settings of the server; the value is always 1.",
+        "INFO server, INFO memory: maxmemory_policy, INFO replication: role, master_replid",
+        "Version, mode, process, settings and claimed role of the server; the value is always 1.",
         |node, emit| {
             let Some(snapshot) = node.snapshot() else { return };
             let get = |field| snapshot.fields.get(field).unwrap_or_default();
             let mode = snapshot.identity.mode.as_deref().unwrap_or_default();
-            let fields = ["os", "run_id", "process_id", "tcp_port", "maxmemory_policy"].map(get);
-            let [os, run_id, process_id, port, policy] = fields;
-            emit(
-                &[
-                    get("redis_version"),
-                    get("valkey_version"),
-                    mode,
-                    os,
-                    run_id,
-                    process_id,
-                    port,
-                    policy,
-                ],
-                1.0,
-            );
+            let before = ["role", "redis_version", "redis_build_id"].map(get);
+            let after = [
+                "os",
+                "maxmemory_policy",
+                "tcp_port",
+                "run_id",
+                "process_id",
+                "master_replid",
+                "valkey_version",
+                "valkey_release_stage",
+                "availability_zone",
+            ];
+            let values: Vec<_> = before.into_iter().chain([mode]).chain(after.map(get)).collect();
+            emit(&values, 1.0);
         },
     )
     .core(),
     NodeRow::samples(
         "redis_module_info",
-        Absent,
-        &["module", "version"],
+        Same,
+        &["name", "ver", "api", "filters", "usedby", "using"],
         "INFO modules: module",
-        "Name and version of a loaded module; the value is always 1.",
+        "Name, version and relations of a loaded module; the value is always 1.",
         |node, emit| {
-            for (module, version) in
-                node.snapshot().into_iter().flat_map(|snapshot| &snapshot.modules)
-            {
-                emit(&[module, version], 1.0);
+            for module in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.modules) {
+                let (used_by, using) = (&module.used_by, &module.using);
+                emit(
+                    &[&module.name, &module.version, &module.api, &module.filters, used_by, using],
+                    1.0,
+                );
             }
         },
     ),
@@ -415,7 +421,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::field(
         "redis_expired_fields_total",
-        Absent,
+        Same,
         "stats",
         "expired_fields",
         "Hash fields that expired, on Valkey.",
@@ -431,7 +437,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     .scaled(1e-2),
     NodeRow::field(
         "redis_expired_keys_with_volatile_items_stale_ratio",
-        Absent,
+        AsGauge("redis_expired_keys_with_volatile_items_stale_percentage"),
         "stats",
         "expired_keys_with_volatile_items_stale_perc",
         "Estimated ratio of keys with expiring fields that contain expired fields not deleted yet, \
@@ -493,7 +499,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     .scaled(1e-3),
     NodeRow::samples(
         "redis_db_keys",
-        Same,
+        SeparateRow("redis_db_keys"),
         &["db"],
         "INFO keyspace: keys",
         "Keys in the database; absent for an empty database.",
@@ -506,7 +512,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     .core(),
     NodeRow::samples(
         "redis_db_keys_expiring",
-        Same,
+        SeparateRow("redis_db_keys_expiring"),
         &["db"],
         "INFO keyspace: expires",
         "Keys in the database that have a TTL; absent for an empty database.",
@@ -519,14 +525,14 @@ pub(super) const ROWS: &[NodeRow] = &[
     .core(),
     NodeRow::samples(
         "redis_db_avg_ttl_seconds",
-        Same,
+        SeparateRow("redis_db_avg_ttl_seconds"),
         &["db"],
         "INFO keyspace: avg_ttl",
         "Average TTL of the keys that have one, in seconds; absent while the server does not know \
          it.",
         |node, emit| {
             for database in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.keyspace) {
-                if let Some(ttl) = database.mean_ttl {
+                if let Some(ttl) = database.mean_ttl.filter(|ttl| !ttl.is_zero()) {
                     emit(&[&format!("db{}", database.index)], ttl.as_secs_f64());
                 }
             }
@@ -626,7 +632,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::field(
         "redis_active_time_main_thread_seconds_total",
-        Absent,
+        Same,
         "cpu",
         "used_active_time_main_thread",
         "Time during which the main thread was not idle, in seconds, on Valkey.",
@@ -656,21 +662,21 @@ pub(super) const ROWS: &[NodeRow] = &[
     // Certificates, on Valkey.
     NodeRow::field(
         "redis_tls_server_cert_expires_seconds",
-        Absent,
+        AsGauge("redis_tls_server_cert_expires_in_seconds"),
         "tls",
         "tls_server_cert_expires_in_seconds",
         "Time until the TLS server certificate expires, in seconds; 0 without a certificate.",
     ),
     NodeRow::field(
         "redis_tls_client_cert_expires_seconds",
-        Absent,
+        AsGauge("redis_tls_client_cert_expires_in_seconds"),
         "tls",
         "tls_client_cert_expires_in_seconds",
         "Time until the TLS client certificate expires, in seconds; 0 without a certificate.",
     ),
     NodeRow::field(
         "redis_tls_ca_cert_expires_seconds",
-        Absent,
+        AsGauge("redis_tls_ca_cert_expires_in_seconds"),
         "tls",
         "tls_ca_cert_expires_in_seconds",
         "Time until the CA certificate expires, in seconds; 0 without a certificate.",

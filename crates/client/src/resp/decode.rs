@@ -102,5 +102,6 @@ fn element_count(kind: u8, line: &[u8]) -> Option<usize> {
 }
 
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
+    // The lossy conversion checks byte by byte. Nearly all text is valid.
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }

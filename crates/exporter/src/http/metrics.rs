@@ -48,10 +48,14 @@ pub(super) async fn serve(
     }
     let accept: Vec<_> =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let format = Format::negotiate(&accept.join(","));
     let exposition = match select(&web, query.as_deref().unwrap_or_default()) {
         Ok(exposition) => exposition,
         Err(error) => return error.into_response(),
+    };
+    let format = if exposition.selection.has_redis_exporter() {
+        Format::Text
+    } else {
+        Format::negotiate(&accept.join(","))
     };
     let content_type = [(CONTENT_TYPE, format.content_type())];
     let nodes = exposition.deployments.iter().map(|view| view.nodes.len()).sum();

@@ -18,8 +18,8 @@ use std::time::Duration;
 use client::{Failure, PasswordVersion};
 use config::Cadences;
 use snapshot::{
-    Config, ExpectedLayout, Layouts, NodeSnapshot, OptionalCommand, Reason, Reply, Role,
-    ServerError,
+    CommandNames, Config, ExpectedLayout, Layouts, NodeSnapshot, OptionalCommand, Pool, Reason,
+    Reply, Role, ServerError,
 };
 use tokio::time::Instant;
 use topology::OwnErrors;
@@ -33,6 +33,15 @@ use self::sentinel::SentinelPlan;
 pub(crate) use self::command::PollCommand;
 pub(crate) use self::replies::ParsedReplies;
 pub(crate) use self::sentinel::MasterNames;
+
+/// Data that the replies of many nodes have in common, stored once.
+#[derive(Debug, Default)]
+pub(crate) struct CommonData {
+    /// Layouts of INFO and CLUSTER INFO.
+    layouts: Layouts,
+    command_names: CommandNames,
+    configs: Pool<Config>,
+}
 
 /// Schedule and last data of one node.
 pub(crate) struct PollPlan {
@@ -59,9 +68,9 @@ impl PollPlan {
         interval: Duration,
         skipped: BTreeSet<OptionalCommand>,
         assumed_config: &BTreeMap<String, String>,
-        layouts: &Layouts,
+        common: &Arc<CommonData>,
     ) -> Self {
-        let process = AddressState::new(&cadences, layouts);
+        let process = AddressState::new(&cadences, common);
         let assumed_config =
             (!assumed_config.is_empty()).then(|| Arc::new(Config::assumed(assumed_config)));
         PollPlan {
@@ -71,7 +80,7 @@ impl PollPlan {
             skipped,
             assumed_config,
             role: None,
-            info_layout: ExpectedLayout::new(layouts),
+            info_layout: ExpectedLayout::new(&common.layouts),
             info_succeeded: false,
             cluster_map_requested: false,
             client_list_requested: false,

@@ -7,12 +7,13 @@ use std::time::Duration;
 use config::Cadences;
 use snapshot::{
     CONFIG_PARAMETERS, Client, ClusterMap, CommandLatency, CommandStats, Config, ExpectedLayout,
-    Fields, Layouts, NodeSnapshot, Reply, SlowLog,
+    Fields, NodeSnapshot, Reply, SlowLog,
 };
 use tokio::time::Instant;
 use topology::OwnErrors;
 use topology::limits::CLIENT_LIST_CADENCE;
 
+use super::CommonData;
 use super::command::PollCommand;
 use super::replies::{Batch, ParsedReplies};
 use super::source::Source;
@@ -23,6 +24,7 @@ const ON_REQUEST: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// State of one address. The permissions outlive the server process, the data do not.
 pub(super) struct AddressState {
+    common: Arc<CommonData>,
     /// True for a cluster node that is not loading. Only then does it answer CLUSTER INFO.
     pub(super) in_cluster: bool,
     /// The `total_error_replies` field of the last INFO.
@@ -46,15 +48,16 @@ pub(super) struct AddressState {
 }
 
 impl AddressState {
-    pub(super) fn new(cadences: &Cadences, layouts: &Layouts) -> Self {
+    pub(super) fn new(cadences: &Cadences, common: &Arc<CommonData>) -> Self {
         let latency_cadence = cadences.latencystats.unwrap_or_default();
         AddressState {
+            common: Arc::clone(common),
             in_cluster: false,
             error_replies: None,
             command_stats: Source::new("INFO commandstats", cadences.commands),
             latency_stats: Source::new("INFO latencystats", latency_cadence),
             cluster_info: Source::new("CLUSTER INFO", Duration::ZERO),
-            cluster_info_layout: ExpectedLayout::new(layouts),
+            cluster_info_layout: ExpectedLayout::new(&common.layouts),
             cluster_nodes: Source::new("CLUSTER NODES", ON_REQUEST),
             slowlog: Source::of_multiple_commands("SLOWLOG", cadences.slowlog),
             config: Source::of_multiple_commands("CONFIG GET", cadences.config),
@@ -126,7 +129,8 @@ impl AddressState {
             let stats = &mut self.command_stats;
             let before = stats.last.take();
             parsed.refused.extend(stats.update(reply, now));
-            stats.last = reply.text().map(|text| Arc::new(CommandStats::parse(text)));
+            let parse = |text| CommandStats::parse_shared(text, &self.common.command_names);
+            stats.last = reply.text().map(|text| Arc::new(parse(text)));
             parsed.commands_read = stats.last.is_some();
             // After a topology command, read them again with the next poll.
             if let (Some(before), Some(after)) = (&before, &stats.last)
@@ -168,7 +172,8 @@ impl AddressState {
         let replies = batch.config_replies();
         let Some(((_, first), others)) = replies.split_first() else { return };
         parsed.refused.extend(self.config.update(first, now));
-        self.config.last = first.error().is_none().then(|| Arc::new(parse_config(&replies)));
+        let parse = || self.common.configs.share(parse_config(&replies));
+        self.config.last = first.error().is_none().then(parse);
         for (parameter, reply) in others {
             if reply.error().is_none() {
                 self.parameters.remove(parameter);

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Failure, PasswordVersion};
 use config::Cadences;
-use snapshot::{Layouts, OptionalCommand, Reply, ServerError};
+use snapshot::{OptionalCommand, Reply, ServerError};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -40,8 +41,8 @@ impl Server {
         skipped: BTreeSet<OptionalCommand>,
         assumed: &BTreeMap<String, String>,
     ) -> Self {
-        let layouts = Layouts::default();
-        let mut plan = PollPlan::new(Cadences::default(), SECOND, skipped, assumed, &layouts);
+        let common = Arc::default();
+        let mut plan = PollPlan::new(Cadences::default(), SECOND, skipped, assumed, &common);
         plan.connected(Some(SocketAddr::from(([10, 0, 0, 1], 6379))), None, None);
         Server {
             plan,

@@ -65,7 +65,7 @@ impl SentinelRegistry {
 
     /// Starts, updates and stops tasks, so that exactly the Sentinels of these deployments are
     /// polled.
-    pub(crate) fn update(&mut self, deployments: &[DeploymentSettings]) {
+    pub(crate) fn update(&mut self, deployments: &[Arc<DeploymentSettings>]) {
         let requirements = requirements(deployments);
         self.sentinels.retain(|sentinel| {
             let required =
@@ -162,7 +162,7 @@ impl SentinelRegistry {
 }
 
 /// Returns the requirements of the deployments on each of their Sentinels.
-fn requirements(deployments: &[DeploymentSettings]) -> Vec<Requirements<'_>> {
+fn requirements(deployments: &[Arc<DeploymentSettings>]) -> Vec<Requirements<'_>> {
     let mut requirements: Vec<Requirements<'_>> = Vec::new();
     for settings in deployments {
         let interval = settings.deployment.interval;

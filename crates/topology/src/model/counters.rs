@@ -46,6 +46,13 @@ impl Counters {
             .then(|| self.errors.iter().map(|(code, total)| (&**code, *total)).chain(other))
     }
 
+    /// Returns the number of error replies with one of these codes; `None` while the server has no
+    /// error table.
+    pub(crate) fn errors_with(&self, codes: &[&str]) -> Option<u64> {
+        let totals = codes.iter().filter_map(|code| self.errors.get(*code).copied());
+        self.has_error_table.then(|| saturating_sum(totals))
+    }
+
     /// Returns the error replies whose codes have no counter of their own; `None` while the server
     /// has no error table.
     pub fn error_overflow(&self) -> Option<u64> {

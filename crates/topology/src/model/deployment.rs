@@ -392,5 +392,9 @@ impl DeploymentKind {
 
 /// Returns `ip:port`, with brackets around an IPv6 address.
 pub fn address(ip: &str, port: u16) -> String {
-    if ip.parse::<Ipv6Addr>().is_ok() { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+    let mut digits = itoa::Buffer::new();
+    let port = digits.format(port);
+    // Most addresses have no colon, which decides faster than the parser.
+    let is_ipv6 = ip.contains(':') && ip.parse::<Ipv6Addr>().is_ok();
+    if is_ipv6 { ["[", ip, "]:", port].concat() } else { [ip, ":", port].concat() }
 }

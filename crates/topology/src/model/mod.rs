@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod cluster;
+pub(crate) mod copying;
 pub(crate) mod counters;
 pub(crate) mod deployment;
 pub(crate) mod endpoint;

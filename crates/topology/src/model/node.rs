@@ -109,6 +109,8 @@ pub struct PollStats {
     pub failures: [u64; Reason::ALL.len()],
     /// Time from the last request to the end of its reply.
     pub duration: Option<Duration>,
+    /// Sum of these times over all polls with a reply.
+    pub total_duration: Duration,
     /// Monotonic time of the request for the last reply.
     pub requested: Option<Monotonic>,
     /// Wall time of the last reply.

@@ -1,7 +1,8 @@
 //! Positions of nodes in their deployment, and collections indexed by them.
 
-use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
+
+use litemap::LiteMap;
 
 /// Position of a node in its deployment. It stays the same while the node is a member; the
 /// position of a node that left is given to another one later.
@@ -20,8 +21,10 @@ pub struct NodeIndex(usize);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeVec<T>(Vec<T>);
 
-/// Values of some of the nodes of a deployment.
-pub(crate) type NodeMap<T> = BTreeMap<NodeIndex, T>;
+/// Values of some of the nodes of a deployment, in the order of their indices.
+///
+/// A sorted list: a shard has few nodes, and a B-tree has room for eleven values from the first on.
+pub(crate) type NodeMap<T> = LiteMap<NodeIndex, T>;
 
 impl NodeIndex {
     /// Returns the index of a position, counted from 0.

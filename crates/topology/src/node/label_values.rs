@@ -125,7 +125,7 @@ impl LabelValuesTracker {
         };
         let hidden: Vec<_> = read
             .iter()
-            .map(|command| &*command.name)
+            .map(|command| command.name)
             .filter(|name| !is_needed(name) && !self.commands.admit(name, limit))
             .collect();
         let shown = if hidden.is_empty() {

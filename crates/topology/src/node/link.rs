@@ -6,6 +6,7 @@ use std::time::Duration;
 use snapshot::{Link, LinkStatus, NodeSnapshot};
 
 use crate::limits::{LINK_STALLED_AFTER, SYNC_LOOP_COUNT, SYNC_LOOP_WINDOW};
+use crate::model::copying::copy_changed;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{LinkState, LinkView, NodeView, Upstream};
 use crate::model::node_index::NodeVec;
@@ -104,7 +105,7 @@ impl LinkTracker {
             self.sync_starts.clear();
             self.sync_counts.clear();
             self.syncing = false;
-            self.run_id.clone_from(&snapshot.identity.run_id);
+            copy_changed(&mut self.run_id, &snapshot.identity.run_id);
         }
         let looping = self.is_looping(snapshot, upstream, now);
         let previous = self.view.state;

@@ -4,6 +4,8 @@
 //! CLIENT PAUSE. From 7.0 on, the number of these commands shows one, but not its end. Any change
 //! that the node accepts later, and any CLIENT UNPAUSE, shows that it is over.
 
+use std::time::Duration;
+
 use snapshot::{NodeSnapshot, Role};
 
 use crate::limits::{CLIENT_PAUSE_ASSUMED_FOR, WRITES_PAUSED_AFTER};
@@ -29,7 +31,7 @@ pub(crate) struct PauseTracker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Writes {
     changes: u64,
-    saved_at: Option<u64>,
+    saved_at: Option<Duration>,
 }
 
 impl PauseTracker {
@@ -92,8 +94,8 @@ impl PauseTracker {
 impl Writes {
     fn read(snapshot: &NodeSnapshot) -> Option<Self> {
         Some(Writes {
-            changes: snapshot.fields.count("rdb_changes_since_last_save")?,
-            saved_at: snapshot.fields.count("rdb_last_save_time"),
+            changes: snapshot.persistence.rdb.changes?,
+            saved_at: snapshot.persistence.rdb.last_save,
         })
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use snapshot::{Identity, NodeSnapshot, Role};
 
 use crate::limits::{STRANGER_ACCEPTED_AFTER, UPTIME_SLACK};
+use crate::model::copying::copy_changed;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{NodeView, ProcessView};
 use crate::model::node_index::{NodeIndex, NodeVec};
@@ -133,7 +134,7 @@ impl ProcessTracker {
             self.view.role_changes += 1;
         }
         if identity.run_id.is_some() || change != ProcessChange::Same {
-            self.run_id.clone_from(&identity.run_id);
+            copy_changed(&mut self.run_id, &identity.run_id);
         }
         (self.process_id, self.uptime) = (identity.process_id, identity.uptime);
         self.role = snapshot.replication.role.or(self.role);

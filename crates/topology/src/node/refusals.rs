@@ -51,7 +51,9 @@ pub(crate) fn reads(snapshot: &NodeSnapshot, failing: Option<Reason>) -> Refusal
 }
 
 fn known<const N: usize>(reasons: [(RefusalReason, Option<bool>); N]) -> Refusals {
-    reasons.into_iter().filter_map(|(reason, active)| Some((reason, active?))).collect()
+    let mut known = Refusals::with_capacity(N);
+    known.extend(reasons.into_iter().filter_map(|(reason, active)| Some((reason, active?))));
+    known
 }
 
 /// A failed snapshot stops writes only if save points are configured and

@@ -1,6 +1,6 @@
 //! Tracker of recent errors: detects that the counters of some error codes rise.
 
-use crate::model::counters::{Counters, saturating_sum};
+use crate::model::counters::Counters;
 use crate::model::monotonic::Monotonic;
 
 /// Error codes of missing or wrong credentials and missing permissions.
@@ -20,10 +20,7 @@ pub(crate) struct RisingErrorsTracker {
 impl RisingErrorsTracker {
     /// Processes the counters of one reply.
     pub(crate) fn observe(&mut self, counters: &Counters, codes: &[&str], now: Monotonic) {
-        let total = counters.errors().map(|errors| {
-            let watched = errors.filter(|(code, _)| codes.contains(code));
-            saturating_sum(watched.map(|(_, total)| total))
-        });
+        let total = counters.errors_with(codes);
         if matches!((self.total, total), (Some(before), Some(after)) if after > before) {
             self.last_rise = Some(now);
         }

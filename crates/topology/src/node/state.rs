@@ -53,6 +53,7 @@ impl NodeStateTracker {
     fn observe_reply(&mut self, reply: &NodeReply, now: Monotonic) {
         self.polling.polls += 1;
         self.polling.duration = Some(reply.duration);
+        self.polling.total_duration = self.polling.total_duration.saturating_add(reply.duration);
         self.polling.requested =
             Some(reply.requested.unwrap_or_else(|| now.saturating_sub(reply.duration)));
         self.polling.answered_at = Some(reply.at);

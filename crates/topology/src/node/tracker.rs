@@ -210,6 +210,11 @@ impl NodeTracker {
         }
     }
 
+    /// Replaces the last reply by one that says the same about the node itself.
+    pub(crate) fn replace_last(&mut self, last: Arc<NodeSnapshot>) {
+        self.last = Some(last);
+    }
+
     /// Returns the number of values of labels in the last reply that have no series of their own.
     pub(crate) fn excess_label_values(&self) -> usize {
         self.label_values.excess()

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use litemap::LiteMap;
 use snapshot::{NodeSnapshot, Role};
 
 use crate::limits::MAX_ACCRUED_INTERVALS;
@@ -25,7 +26,7 @@ use crate::shard::nodes::ShardNodes;
 pub(crate) struct ClaimsTracker {
     claims: NodeMap<Claim>,
     /// Observations during the claims. Many independent masters have few groups.
-    groups: BTreeMap<ClaimBeginning, ClaimGroup>,
+    groups: LiteMap<ClaimBeginning, ClaimGroup>,
     /// The upstream of each node in the last round in which it was up.
     following: NodeMap<Following>,
     /// Saved upstreams of nodes that have not replied yet.
@@ -67,12 +68,12 @@ impl ClaimsTracker {
         };
         for index in nodes.indices().filter(|index| replied(*index) == Some(Role::Replica)) {
             self.claims.remove(&index);
-            for group in self.groups.values_mut() {
+            for (_, group) in &mut self.groups {
                 group.observe_replica(index);
             }
         }
         self.drop_groups_without_claims();
-        let last = self.groups.last_key_value();
+        let last = self.groups.last();
         let order = last.map_or(0, |(beginning, _)| beginning.order.saturating_add(1));
         for index in nodes.indices().filter(|index| claims_master(*index)) {
             self.observe_claimant(index, &nodes[index], order, context);
@@ -229,7 +230,7 @@ impl ClaimsTracker {
                 self.following.insert(*index, now.restored(&saved, &names));
             }
         }
-        for group in self.groups.values_mut() {
+        for (_, group) in &mut self.groups {
             group.resolve(deployment, &names, following);
         }
     }
@@ -240,7 +241,7 @@ impl ClaimsTracker {
         self.following.remove(&index);
         self.restored_following.remove(&index);
         self.replied.remove(&index);
-        for group in self.groups.values_mut() {
+        for (_, group) in &mut self.groups {
             group.clear(index);
         }
     }

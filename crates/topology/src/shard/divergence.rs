@@ -6,6 +6,7 @@ use std::time::Duration;
 use snapshot::{NodeSnapshot, Role};
 
 use crate::limits::DIVERGED_AFTER_COMPARISONS;
+use crate::model::copying::copy_changed;
 
 /// Tracks the divergence of one node.
 #[derive(Debug, Default)]
@@ -43,7 +44,7 @@ impl DivergenceTracker {
             }
             self.diverged |= self.differences >= DIVERGED_AFTER_COMPARISONS;
         }
-        self.run_id.clone_from(&snapshot.identity.run_id);
+        copy_changed(&mut self.run_id, &snapshot.identity.run_id);
         self.offset = snapshot.replication.offset;
         self.changes = snapshot.persistence.rdb.changes;
         self.last_save = snapshot.persistence.rdb.last_save;

@@ -4,6 +4,7 @@
 use snapshot::NodeSnapshot;
 
 use crate::limits::KEYS_LOADED_RATIO;
+use crate::model::copying::copy_changed;
 use crate::model::counters::saturating_sum;
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::{NodeIndex, NodeMap};
@@ -65,7 +66,7 @@ impl EmptiedTracker {
             return;
         }
         count.keys = persistent_keys(snapshot);
-        count.replid.clone_from(&snapshot.replication.replid);
+        copy_changed(&mut count.replid, &snapshot.replication.replid);
         if let Some(former) = count.before_restart.take()
             && primary.to == Some(node)
             && lost_all(snapshot, &former)

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use snapshot::{NodeSnapshot, Role};
 
+use crate::model::copying::copy_changed;
 use crate::model::node_index::{NodeIndex, NodeMap};
 use crate::node::process::ProcessChange;
 
@@ -39,7 +40,7 @@ impl LineageTracker {
         let replication = &snapshot.replication;
         let is_master = replication.role == Some(Role::Master);
         if let Some(id) = &replication.replid2 {
-            self.continued.entry(node).or_default().clone_from(id);
+            copy_changed(self.continued.entry(node).or_default(), id);
         } else if process_change != ProcessChange::Same || !is_master {
             self.continued.remove(&node);
         }

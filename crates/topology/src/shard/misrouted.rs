@@ -202,13 +202,19 @@ impl MisroutedTracker {
     fn count_commands(&mut self, snapshot: &NodeSnapshot, now: Monotonic) {
         let Some(stats) = &snapshot.commands else { return };
         let mut by_command = BTreeMap::new();
-        if let Some(previous) = self.commands.replace(Arc::clone(stats)) {
+        // Most polls do not read the statistics again.
+        if let Some(previous) = self.commands.replace(Arc::clone(stats))
+            && !Arc::ptr_eq(&previous, stats)
+        {
             for command in stats.iter() {
-                let Some(refused) = write_refusals::refused(command) else { continue };
-                let before = previous.get(&command.name).and_then(write_refusals::refused);
-                let grown = increase(before.unwrap_or_default(), refused);
+                let refused = write_refusals::refused(command);
+                if refused == 0 {
+                    continue;
+                }
+                let before = previous.get(command.name).map_or(0, write_refusals::refused);
+                let grown = increase(before, refused);
                 if grown > 0 {
-                    by_command.insert(command.name.clone(), grown);
+                    by_command.insert(Box::from(command.name), grown);
                 }
             }
         }
@@ -222,9 +228,7 @@ impl MisroutedTracker {
     }
 
     fn count_refusals(&mut self, counters: &Counters, is_replica: bool, round: &MisrouteContext) {
-        let table = counters.errors().map(|mut errors| {
-            errors.find(|(code, _)| *code == "READONLY").map_or(0, |(_, total)| total)
-        });
+        let table = counters.errors_with(&["READONLY"]);
         let count = RefusalCount {
             by_table: table.is_some(),
             total: table.unwrap_or(self.rejected),

@@ -2,6 +2,8 @@
 
 use snapshot::{LinkStatus, NodeSnapshot, Role};
 
+use crate::model::copying::copy_changed;
+
 /// Tracks the full resyncs of one node.
 #[derive(Debug, Default)]
 pub(crate) struct ResyncTracker {
@@ -58,8 +60,8 @@ impl ResyncTracker {
             self.upstream = counters;
         }
         if is_connected || replication.role != Some(Role::Replica) {
-            self.replid.clone_from(&replication.replid);
-            self.run_id.clone_from(&snapshot.identity.run_id);
+            copy_changed(&mut self.replid, &replication.replid);
+            copy_changed(&mut self.run_id, &snapshot.identity.run_id);
             self.replicaof_commands = replicaof_commands;
         }
         self.was_connected = is_connected;

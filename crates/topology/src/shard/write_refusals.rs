@@ -30,13 +30,15 @@ const WRITES: [&str; 125] = [
 const RUNNERS: [&str; 4] = ["eval", "evalsha", "exec", "fcall"];
 
 /// Returns how often a read-only replica may have refused a command so far: a write command before
-/// it ran, a command that runs others also while it ran. `None` for other commands, and if the
-/// server does not count refusals.
-pub(crate) fn refused(command: &CommandStat) -> Option<u64> {
-    if RUNNERS.contains(&&*command.name) {
-        return Some(command.rejected?.saturating_add(command.failed.unwrap_or_default()));
+/// it ran, a command that runs others also while it ran. 0 for other commands, and if the server
+/// does not count refusals.
+pub(crate) fn refused(command: CommandStat<'_>) -> u64 {
+    let Some(rejected) = command.rejected else { return 0 };
+    if RUNNERS.contains(&command.name) {
+        return rejected.saturating_add(command.failed.unwrap_or_default());
     }
-    command.rejected.filter(|_| is_write(&command.name))
+    // Most commands were never rejected. They are not searched in the list.
+    if rejected > 0 && is_write(command.name) { rejected } else { 0 }
 }
 
 /// Returns true if a command writes itself, and not only runs other commands.

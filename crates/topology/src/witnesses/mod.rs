@@ -113,7 +113,7 @@ impl WitnessTracker {
         let replying = nodes.values().filter(|node| node.polling.failing_since.is_none());
         let histories = replying.filter_map(NodeView::written_history).collect();
         let observed = Observed { histories: &histories, ..observed };
-        for record in self.records.values_mut().flatten() {
+        for record in self.records.iter_mut().flat_map(|(_, records)| records) {
             // Each statement says again if the peer is connected. A map is not read in each round.
             record.connected &= record.kind == WitnessKind::Cluster;
         }
@@ -200,7 +200,7 @@ impl WitnessTracker {
     /// Forgets a node that left.
     pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.records.remove(&index);
-        for records in self.records.values_mut() {
+        for (_, records) in &mut self.records {
             records.retain(|record| record.peer != Some(index));
         }
         self.clocks.clear(index);

@@ -1,17 +1,19 @@
-//! Cost of fleets of fake servers: processor time, memory, start and scrapes, each with its limit.
+//! Cost of fleets of fake servers: processor time, memory and start, each with its limit.
 //!
 //! The processor time is also measured as a ratio to a poller of bare sockets on the same servers
 //! in the same run, because the speed of machines and their load differ.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tests::{
-    Daemon, FakeFleet, Samples, Shape, Stopwatch, address, eventually, pause, resident_kilobytes,
-};
+use tests::{Daemon, FakeFleet, Samples, Shape, Stopwatch, address, eventually, pause};
 
-use crate::measure::{cpu_seconds, load_average, median_scrape, peak_kilobytes, reset_peak};
+use crate::measure::{
+    Format, ProcessorTime, bare_sockets, peak_megabytes, reset_peak, resident_megabytes, scrape,
+};
+use crate::reconnect::{self, Lost};
+use crate::report::{Report, load_average};
+use crate::scrapes;
 
 /// Limit of the wait until all nodes are up.
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -19,8 +21,17 @@ const START_LIMIT: Duration = Duration::from_secs(180);
 /// Time between two checks if all nodes are up.
 const UP_CADENCE: Duration = Duration::from_millis(250);
 
-/// Time from the start until the first commands with long intervals are done.
-const SETTLE_TIME: Duration = Duration::from_secs(5);
+/// Duration of the measurement of bare sockets.
+const BARE_TIME: Duration = Duration::from_secs(5);
+
+/// Number of scrapes during which the highest memory is measured.
+const PEAK_SCRAPES: usize = 3;
+
+/// Growth of the memory of a cluster that counts as constant.
+const CONSTANT: f64 = 1.05;
+
+/// Ratio of the costs of a node with 1,000 and with 100 masters that counts as linear.
+const LINEAR: f64 = 1.3;
 
 /// Fleet to measure, and its limits.
 struct Case {
@@ -34,10 +45,21 @@ struct Case {
     peak: Option<f64>,
     /// Time until all nodes are up, seconds.
     up: Option<f64>,
-    /// Duration of a scrape with gzip, ms.
-    scrape: Option<f64>,
-    /// Measured with `--quick`, too.
-    is_quick: bool,
+    /// The parts that are measured.
+    extent: Extent,
+}
+
+/// Parts of a measurement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// The row of the fleet.
+    Row,
+    /// The same, also with `--quick`.
+    QuickRow,
+    /// The same, and scrapes.
+    Scrapes,
+    /// The row, and the loss of all connections.
+    Reconnect,
 }
 
 const NO_LIMITS: Case = Case {
@@ -47,141 +69,246 @@ const NO_LIMITS: Case = Case {
     resident: None,
     peak: None,
     up: None,
-    scrape: None,
-    is_quick: false,
+    extent: Extent::Row,
 };
 
 /// All cases, the cheapest first.
 const CASES: [Case; 7] = [
-    Case { shape: Shape::Singles, nodes: 1, resident: Some(12.0), is_quick: true, ..NO_LIMITS },
+    Case {
+        shape: Shape::Singles,
+        nodes: 1,
+        resident: Some(12.0),
+        extent: Extent::QuickRow,
+        ..NO_LIMITS
+    },
     Case {
         nodes: 1000,
         cpu: Some(55.0),
         resident: Some(60.0),
-        scrape: Some(100.0),
-        is_quick: true,
+        extent: Extent::Scrapes,
         ..NO_LIMITS
     },
-    Case { shape: Shape::Cluster, nodes: 1000, resident: Some(65.0), is_quick: true, ..NO_LIMITS },
+    Case {
+        shape: Shape::Cluster,
+        nodes: 1000,
+        resident: Some(65.0),
+        extent: Extent::QuickRow,
+        ..NO_LIMITS
+    },
     Case { shape: Shape::One, nodes: 100, ..NO_LIMITS },
     Case { shape: Shape::One, nodes: 1000, ..NO_LIMITS },
     Case { shape: Shape::Singles, nodes: 10_000, up: Some(5.0), ..NO_LIMITS },
-    Case { nodes: 10_000, cpu: Some(50.0), resident: Some(450.0), peak: Some(550.0), ..NO_LIMITS },
+    Case {
+        nodes: 10_000,
+        cpu: Some(50.0),
+        resident: Some(450.0),
+        peak: Some(550.0),
+        extent: Extent::Reconnect,
+        ..NO_LIMITS
+    },
 ];
 
-/// Measures all fleets and prints a table. Returns true if all limits hold.
-pub(crate) fn measure(is_quick: bool) -> bool {
-    println!(
-        "\n| fleet | nodes | load | up, s | CPU per node and round, us | bare sockets, us | ratio \
-         | resident, MB | after the measurement, MB | during scrapes, MB | /metrics gzip, ms \
-         | missed rounds |"
+/// Times of a measurement.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    /// Time from the moment when all nodes are up. The first commands with long intervals are done
+    /// then.
+    pub(crate) settle: Duration,
+    /// Duration of the measurement of processor time.
+    pub(crate) cpu: Duration,
+}
+
+/// Times of most measurements.
+pub(crate) const TIMES: Times =
+    Times { settle: Duration::from_secs(6), cpu: Duration::from_secs(10) };
+
+/// Times with `--quick`.
+const QUICK_TIMES: Times = Times { settle: Duration::from_secs(5), cpu: Duration::from_secs(8) };
+
+/// Time in which the memory of a cluster may not grow: it ends a minute after the start.
+const CLUSTER_TIMES: Times =
+    Times { settle: Duration::from_secs(10), cpu: Duration::from_secs(50) };
+
+/// Daemon that polls a fleet.
+pub(crate) struct PolledFleet {
+    pub(crate) fleet: FakeFleet,
+    pub(crate) daemon: Daemon,
+    pub(crate) nodes: usize,
+    /// Time from the start of the daemon until all nodes were up, s.
+    up_after: f64,
+}
+
+/// Cost of polling a fleet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    /// Processor time for each node and round, us.
+    pub(crate) cpu: f64,
+    /// Resident memory at the start of the measurement, MB.
+    pub(crate) resident: f64,
+    /// Resident memory at its end, MB.
+    pub(crate) resident_later: f64,
+}
+
+/// Measures all fleets. Returns the cost of the largest one; `None` with `--quick`.
+pub(crate) fn measure(report: &mut Report, is_quick: bool) -> Option<Cost> {
+    report.table(
+        "Fleets of fake servers",
+        &[
+            "fleet",
+            "nodes",
+            "load",
+            "up, s",
+            "CPU per node and round, us",
+            "bare sockets, us",
+            "ratio",
+            "resident, MB",
+            "after the measurement, MB",
+            "during scrapes, MB",
+            "missed rounds",
+        ],
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    let time = Duration::from_secs(if is_quick { 10 } else { 20 });
-    let cases = CASES.iter().filter(|case| case.is_quick || !is_quick);
-    let failures: Vec<_> = cases.flat_map(|case| case.measure(time)).collect();
-    println!();
-    for failure in &failures {
-        println!("limit exceeded: {failure}");
+    let is_measured =
+        |case: &&Case| !is_quick || matches!(case.extent, Extent::QuickRow | Extent::Scrapes);
+    let mut lost = None;
+    let mut scraped = Vec::new();
+    let mut costs = Vec::new();
+    for case in CASES.iter().filter(is_measured) {
+        let times = match case.shape {
+            _ if is_quick => QUICK_TIMES,
+            Shape::Cluster => CLUSTER_TIMES,
+            _ => TIMES,
+        };
+        let polled = PolledFleet::start(FakeFleet::start(case.shape, case.nodes), case.nodes);
+        let (cost, missed, peak) = (polled.cost(times), polled.missed_rounds(), polled.peak());
+        match case.extent {
+            Extent::Scrapes => scraped = scrapes::measure(&polled),
+            Extent::Reconnect => lost = Some(Lost::measure(&polled)),
+            Extent::Row | Extent::QuickRow => {}
+        }
+        case.add(report, polled, cost, peak, missed);
+        costs.push((case.shape, case.nodes, cost));
     }
-    failures.is_empty()
+    let of = |shape, nodes| {
+        costs.iter().find(|(a, b, _)| (*a, *b) == (shape, nodes)).map(|(_, _, cost)| *cost)
+    };
+    if let Some(cluster) = of(Shape::Cluster, 1000).filter(|_| !is_quick) {
+        report.limit(
+            "memory of the cluster a minute after the start, of that after 10 s",
+            cluster.resident_later / cluster.resident,
+            CONSTANT,
+            "times",
+        );
+    }
+    if let (Some(small), Some(large)) = (of(Shape::One, 100), of(Shape::One, 1000)) {
+        report.limit(
+            "CPU of a node in one deployment of 1,000 masters, of that in one of 100",
+            large.cpu / small.cpu,
+            LINEAR,
+            "times",
+        );
+    }
+    scrapes::report(report, &scraped);
+    if let Some(lost) = lost {
+        reconnect::table(report, "10,000 nodes that lose their connections at once");
+        lost.add(report, "plain");
+    }
+    of(Shape::Triples, 10_000)
 }
 
 impl Case {
-    /// Measures the fleet and prints a row. Returns the limits that it exceeds.
-    fn measure(&self, time: Duration) -> Vec<String> {
-        let Case { shape, nodes, .. } = *self;
-        let fleet = FakeFleet::start(shape, nodes);
-        let daemon = Daemon::configured(&fleet.configuration());
-        let sum = |group: &str, name: &str| {
-            let path = format!("/metrics?collect[]={group}");
-            Samples::parse(daemon.get(&path, "text/plain").text).sum(name, &[])
-        };
-        let ((), up_after) = eventually(START_LIMIT, "all nodes are up", || {
+    /// Adds a row and limits to the report.
+    fn add(&self, report: &mut Report, polled: PolledFleet, cost: Cost, peak: f64, missed: f64) {
+        let PolledFleet { fleet, daemon, nodes, up_after } = polled;
+        // The servers may not have enough file descriptors for twice as many connections.
+        drop(daemon);
+        let addresses: Vec<_> =
+            (0..nodes).map(|node| SocketAddr::from((address(node), fleet.port))).collect();
+        let bare = bare_sockets(&addresses, BARE_TIME);
+        let shape = self.shape.label();
+        report.row(&[
+            &shape,
+            &nodes,
+            &format_args!("{:.1}", load_average()),
+            &format_args!("{up_after:.1}"),
+            &format_args!("{:.1}", cost.cpu),
+            &format_args!("{bare:.1}"),
+            &format_args!("{:.1}", cost.cpu / bare),
+            &format_args!("{:.1}", cost.resident),
+            &format_args!("{:.1}", cost.resident_later),
+            &format_args!("{peak:.1}"),
+            &missed,
+        ]);
+        let limits = [
+            ("CPU per node and round", cost.cpu, self.cpu, "us"),
+            ("resident memory", cost.resident_later, self.resident, "MB"),
+            ("highest memory during scrapes", peak, self.peak, "MB"),
+            ("time until all nodes are up", up_after, self.up, "s"),
+            ("missed rounds", missed, Some(0.0), ""),
+        ];
+        for (what, value, limit, unit) in limits {
+            if let Some(limit) = limit {
+                report.limit(&format!("{shape} {nodes}: {what}"), value, limit, unit);
+            }
+        }
+    }
+}
+
+impl PolledFleet {
+    /// Starts a daemon for the fleet, and waits until all nodes are up.
+    pub(crate) fn start(fleet: FakeFleet, nodes: usize) -> Self {
+        let configuration = fleet.configuration();
+        let begun = Stopwatch::start();
+        let daemon = Daemon::configured(&configuration);
+        let mut polled = PolledFleet { fleet, daemon, nodes, up_after: 0.0 };
+        eventually(START_LIMIT, "all nodes are up", || {
             // Each scrape takes processor time from the start.
             pause(UP_CADENCE);
-            (sum("polling", "redis_up") >= nodes as f64).then_some(())
+            (polled.up() >= nodes as f64).then_some(())
         });
-        pause(SETTLE_TIME);
-        let resident = megabytes(resident_kilobytes(daemon.id()));
-        let (load, cpu, begun) = (load_average(), cpu_seconds(daemon.id()), Stopwatch::start());
-        pause(time);
-        let cpu = cpu_seconds(daemon.id()) - cpu;
-        // The interval is a second.
-        let cpu = cpu * 1e6 / begun.elapsed().as_secs_f64() / nodes as f64;
-        let load = f64::midpoint(load, load_average());
-        let resident_later = megabytes(resident_kilobytes(daemon.id()));
-        reset_peak(daemon.id());
-        let scrape = median_scrape(daemon.port, "gzip");
-        let peak = megabytes(peak_kilobytes(daemon.id()));
-        let missed = sum("deployment", "rolecall_rounds_missed_total");
-        let bare = bare_sockets(nodes, fleet.port, time / 2);
-        println!(
-            "| {} | {nodes} | {load:.1} | {:.1} | {cpu:.1} | {bare:.1} | {:.1} | {resident:.1} \
-             | {resident_later:.1} | {peak:.1} | {scrape:.0} | {missed} |",
-            shape.label(),
-            up_after.as_secs_f64(),
-            cpu / bare,
-        );
-        let mut failures = self.exceeded(&[
-            ("us for each node and round", cpu, self.cpu),
-            ("MB", resident_later, self.resident),
-            ("MB during scrapes", peak, self.peak),
-            ("s until all nodes are up", up_after.as_secs_f64(), self.up),
-            ("ms for a scrape", scrape, self.scrape),
-        ]);
-        if missed > 0.0 {
-            failures.push(format!("{} of {nodes} nodes: {missed} missed rounds", shape.label()));
-        }
-        failures
+        polled.up_after = begun.elapsed().as_secs_f64();
+        polled
     }
 
-    fn exceeded(&self, values: &[(&str, f64, Option<f64>)]) -> Vec<String> {
-        let exceeded = |(unit, value, limit): &(&str, f64, Option<f64>)| {
-            let limit = limit.filter(|limit| value > limit)?;
-            let (shape, nodes) = (self.shape.label(), self.nodes);
-            Some(format!("{shape} of {nodes} nodes: {value:.1} {unit}, limit {limit}"))
-        };
-        values.iter().filter_map(exceeded).collect()
+    /// Measures processor time and memory.
+    pub(crate) fn cost(&self, times: Times) -> Cost {
+        pause(times.settle);
+        let resident = resident_megabytes(self.daemon.id());
+        let spent = ProcessorTime::start(self.daemon.id());
+        pause(times.cpu);
+        Cost {
+            cpu: spent.end().for_each(self.nodes),
+            resident,
+            resident_later: resident_megabytes(self.daemon.id()),
+        }
     }
-}
 
-fn megabytes(kilobytes: u64) -> f64 {
-    kilobytes as f64 / 1e3
-}
-
-/// Measures the minimum cost of polling: one thread sends INFO on all connections once per second
-/// and ignores the replies. Returns the processor time for each node and round, us.
-fn bare_sockets(nodes: usize, port: u16, time: Duration) -> f64 {
-    let connect = |node| TcpStream::connect((address(node), port)).expect("cannot connect");
-    let mut sockets: Vec<_> = (0..nodes).map(connect).collect();
-    let me = std::process::id();
-    let (cpu, begun) = (cpu_seconds(me), Stopwatch::start());
-    let (mut polls, mut reply) = (0, vec![0; 64 << 10]);
-    while begun.elapsed() < time {
-        let round = Stopwatch::start();
-        for socket in &mut sockets {
-            socket.write_all(b"*1\r\n$4\r\nINFO\r\n").expect("cannot send");
+    /// Returns the highest memory during some scrapes, MB.
+    fn peak(&self) -> f64 {
+        reset_peak(self.daemon.id());
+        for _ in 0..PEAK_SCRAPES {
+            scrape(self.daemon.port, "", Format::Text, "gzip");
         }
-        for socket in &mut sockets {
-            read_reply(socket, &mut reply);
-        }
-        polls += nodes;
-        pause(Duration::from_secs(1).saturating_sub(round.elapsed()));
+        peak_megabytes(self.daemon.id())
     }
-    (cpu_seconds(me) - cpu) * 1e6 / polls as f64
-}
 
-/// Reads one bulk string.
-fn read_reply(socket: &mut TcpStream, reply: &mut [u8]) {
-    let mut read = 0;
-    loop {
-        read += socket.read(&mut reply[read..]).expect("no reply");
-        let Some(line) = reply[..read].iter().position(|byte| *byte == b'\n') else { continue };
-        let length = str::from_utf8(&reply[1..line]).ok().and_then(|text| text.trim().parse().ok());
-        let length: usize = length.expect("a bulk string");
-        if read == line + 1 + length + b"\r\n".len() {
-            return;
-        }
+    /// Returns the number of nodes that are up.
+    fn up(&self) -> f64 {
+        self.up_and_known().0
+    }
+
+    /// Returns the number of nodes that are up, and of those that are up or down.
+    pub(crate) fn up_and_known(&self) -> (f64, f64) {
+        let samples = self.samples("polling");
+        (samples.sum("redis_up", &[]), samples.count("redis_up", &[]) as f64)
+    }
+
+    pub(crate) fn missed_rounds(&self) -> f64 {
+        self.samples("deployment").sum("rolecall_rounds_missed_total", &[])
+    }
+
+    /// Returns the samples of a theme.
+    fn samples(&self, theme: &str) -> Samples {
+        let path = format!("/metrics?collect[]={theme}");
+        Samples::parse(self.daemon.get(&path, "text/plain").text)
     }
 }

@@ -1,28 +1,39 @@
 //! Thousands of fake Redis servers in one process, for measurements. They reply like Redis 7.0.15,
 //! from a capture, with values of their own that move each second.
 //!
-//! `fake_fleet SHAPE NODES PORT`. See [`tests::Shape`].
+//! `fake_fleet SHAPE NODES PORT [CERTIFICATE KEY]`. See [`tests::Shape`]. With a certificate, the
+//! servers accept only TLS. SIGHUP closes all connections. The program prints the connections that
+//! were opened, see [`tests::OpenedConnections`].
 
-#![expect(clippy::print_stdout, reason = "it prints that it listens")]
+#![expect(clippy::print_stdout, reason = "it prints that it listens, and opened connections")]
 
 mod cluster;
 mod command;
 mod config;
 mod info;
+mod opened;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ::tests::{Shape, Stopwatch, node_at};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::ClusterMap;
 use crate::command::Command;
 use crate::info::InfoTemplate;
+use crate::opened::OpenedCounter;
 
 /// Limit of connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -33,6 +44,9 @@ const AGE: Duration = Duration::from_secs(100_000);
 /// Size of the buffer for commands.
 const RECEIVED_AT_ONCE: usize = 1024;
 
+/// Time between two lines about opened connections.
+const OPENED_CADENCE: Duration = Duration::from_millis(100);
+
 /// All nodes.
 struct Fleet {
     shape: Shape,
@@ -41,6 +55,8 @@ struct Fleet {
     started: Stopwatch,
     info: InfoTemplate,
     map: ClusterMap,
+    tls: Option<TlsAcceptor>,
+    opened: OpenedCounter,
 }
 
 /// Node at one moment.
@@ -55,22 +71,56 @@ struct Node<'a> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [shape, nodes, port] = &arguments[..] else { panic!("usage: fake_fleet SHAPE NODES PORT") };
+    let [shape, nodes, port, files @ ..] = &arguments[..] else {
+        panic!("usage: fake_fleet SHAPE NODES PORT [CERTIFICATE KEY]")
+    };
     let nodes = nodes.parse().expect("a number of nodes");
     let port = port.parse().expect("a port");
     let shape = Shape::from_label(shape).expect("a shape");
-    let fleet = Arc::new(Fleet::new(shape, nodes, port));
+    let mut fleet = Fleet::new(shape, nodes, port);
+    if let [certificate, key] = files {
+        fleet.tls = Some(tls_acceptor(certificate.as_ref(), key.as_ref()));
+    }
+    let fleet = Arc::new(fleet);
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind((Ipv4Addr::UNSPECIFIED, port).into())?;
     let listener = socket.listen(BACKLOG)?;
+    let mut hangups = signal(SignalKind::hangup())?;
+    let mut ticks = tokio::time::interval(OPENED_CADENCE);
     println!("listening");
     let mut connections = JoinSet::new();
     loop {
-        let (stream, _) = listener.accept().await?;
-        connections.spawn(serve(stream, Arc::clone(&fleet)));
+        tokio::select! {
+            accepted = listener.accept() => {
+                fleet.opened.add_accepted();
+                connections.spawn(serve(accepted?.0, Arc::clone(&fleet)));
+            }
+            _ = hangups.recv() => connections.shutdown().await,
+            _ = ticks.tick() => {
+                if let Some(opened) = fleet.opened.take(fleet.started.elapsed()) {
+                    println!("{}", opened.line());
+                }
+            }
+        }
         while connections.try_join_next().is_some() {}
     }
+}
+
+/// Returns the TLS settings of all nodes. Clients can resume sessions with tickets, as with Redis.
+fn tls_acceptor(certificate: &Path, key: &Path) -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(certificate).expect("cannot read the certificate");
+    let chain: Result<Vec<_>, _> = chain.collect();
+    let key = PrivateKeyDer::from_pem_file(key).expect("cannot read the key");
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions");
+    let mut config = builder
+        .with_no_client_auth()
+        .with_single_cert(chain.expect("certificates in PEM format"), key)
+        .expect("the certificate and the key belong together");
+    config.ticketer = ring::Ticketer::new().expect("random numbers");
+    TlsAcceptor::from(Arc::new(config))
 }
 
 impl Fleet {
@@ -82,24 +132,38 @@ impl Fleet {
             started: Stopwatch::start(),
             info: InfoTemplate::read(shape, port),
             map: ClusterMap::new(shape, nodes, port),
+            tls: None,
+            opened: OpenedCounter::default(),
         }
     }
 }
 
 /// Replies to the commands of one connection until the client closes it.
-async fn serve(mut stream: TcpStream, fleet: Arc<Fleet>) -> io::Result<()> {
+async fn serve(stream: TcpStream, fleet: Arc<Fleet>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let IpAddr::V4(address) = stream.local_addr()?.ip() else { return Ok(()) };
     let Some(number) = node_at(address).filter(|number| *number < fleet.nodes) else {
         return Ok(());
     };
+    let Some(acceptor) = &fleet.tls else { return reply_all(stream, &fleet, number).await };
+    let stream = acceptor.accept(stream).await?;
+    fleet.opened.add_handshake(stream.get_ref().1.handshake_kind());
+    reply_all(stream, &fleet, number).await
+}
+
+/// Replies to the commands from a stream until its end.
+async fn reply_all(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    fleet: &Fleet,
+    number: usize,
+) -> io::Result<()> {
     let mut received = Vec::with_capacity(RECEIVED_AT_ONCE);
     loop {
         if stream.read_buf(&mut received).await? == 0 {
             return Ok(());
         }
         let seconds = fleet.started.elapsed().as_secs();
-        let node = Node { fleet: &fleet, number, seconds };
+        let node = Node { fleet, number, seconds };
         let (mut replies, mut end) = (Vec::new(), 0);
         while let Some((command, length)) = Command::parse(&received[end..]) {
             node.reply(&command, &mut replies);
@@ -107,6 +171,7 @@ async fn serve(mut stream: TcpStream, fleet: Arc<Fleet>) -> io::Result<()> {
         }
         received.drain(..end);
         stream.write_all(&replies).await?;
+        stream.flush().await?;
     }
 }
 

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tests::Stopwatch;
+use tests::{Certificate, Stopwatch};
 
-use crate::certificate::Certificate;
 use crate::client::{Client, ClientSettings, Target};
 use crate::mesh::Mesh;
 use crate::operation::{Act, HostId, NodeId};

@@ -6,7 +6,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints a report")]
 
 mod apply;
-mod certificate;
 mod client;
 mod deployment;
 mod history;

@@ -7,6 +7,7 @@ use snapshot::{ClusterMap, ClusterNode};
 
 use super::{ClusterTracker, MAPS_IN_TURN};
 use crate::limits::LISTS_SETTLE_WITHIN;
+use crate::model::copying::copy_changed;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
@@ -166,10 +167,10 @@ impl KnownNode {
         // A node that moved may report its old address for itself, and a node that has not met
         // another one reports none. The other nodes know the address at which they reach it.
         if !is_own || !self.is_reached {
-            self.host.clone_from(&node.host);
+            copy_changed(&mut self.host, &node.host);
         }
         self.port = node.port;
-        self.hostname.clone_from(&node.hostname);
+        copy_changed(&mut self.hostname, &node.hostname);
         self.no_failover = node.is("nofailover");
         self.failed_since = node.is("fail").then(|| self.failed_since.unwrap_or(now));
         if !is_own {
@@ -181,9 +182,11 @@ impl KnownNode {
         let slots = if node.is("master") { node.slots.as_slice() } else { &[] };
         let has_changed =
             (self.slots.as_slice(), self.epoch, &self.master) != (slots, node.epoch, &node.master);
-        slots.clone_into(&mut self.slots);
-        self.epoch = node.epoch;
-        self.master.clone_from(&node.master);
+        if has_changed {
+            slots.clone_into(&mut self.slots);
+            self.epoch = node.epoch;
+            self.master.clone_from(&node.master);
+        }
         has_changed
     }
 }

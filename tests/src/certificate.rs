@@ -1,4 +1,4 @@
-//! Certificates for deployments with TLS.
+//! Certificate of servers with TLS.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,16 +6,22 @@ use std::process::Command;
 /// Name in the certificate of all nodes.
 const SERVER_NAME: &str = "redis.test";
 
-/// Files of the certificate that all nodes of a deployment have. It is signed by itself.
-pub(crate) struct Certificate {
-    pub(crate) authority: PathBuf,
-    pub(crate) chain: PathBuf,
-    pub(crate) key: PathBuf,
+/// Files of a certificate that all servers of a test have. It is signed by itself.
+pub struct Certificate {
+    /// Certificate of the authority.
+    pub authority: PathBuf,
+    /// Certificate of the servers.
+    pub chain: PathBuf,
+    /// Private key of the servers.
+    pub key: PathBuf,
 }
 
 impl Certificate {
     /// Creates a key and a certificate in a directory.
-    pub(crate) fn create(directory: &Path) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// Fails if openssl does.
+    pub fn create(directory: &Path) -> Result<Self, String> {
         let (certificate, key) = (directory.join("server.pem"), directory.join("server.key"));
         let output = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
@@ -31,7 +37,7 @@ impl Certificate {
     }
 
     /// Returns the TLS profile for the configuration of the exporter.
-    pub(crate) fn profile(&self) -> String {
+    pub fn profile(&self) -> String {
         let authority = self.authority.display();
         format!("tls = {{ ca_file = '{authority}', server_name = '{SERVER_NAME}' }}\n")
     }
