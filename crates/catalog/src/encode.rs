@@ -45,7 +45,7 @@ pub fn encode(exposition: &Exposition, format: Format, writer: &mut dyn Write) -
     }
 }
 
-/// Options of redis_exporter that change its names and labels.
+/// Options of redis_exporter that change all metrics of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LegacyStyle {
     /// Prefix of the names; `None` for `redis`. An empty one has no separator.
@@ -54,25 +54,32 @@ pub struct LegacyStyle {
     pub role_label: bool,
 }
 
-/// Writes the metrics of one node with the names, types and labels of `redis_exporter`, and those
-/// that it has of itself, in text format 0.0.4.
+/// Writes the metrics of one node, if there is one, with the names, types and labels of
+/// `redis_exporter`, and those that it has of itself, in text format 0.0.4.
 ///
 /// # Errors
 /// Returns the errors of the writer.
 pub fn encode_legacy(
-    node: &NodeView,
+    node: Option<&NodeView>,
     exporter: &ExporterView,
     style: &LegacyStyle,
     writer: &mut dyn Write,
 ) -> fmt::Result {
-    let node = [Labeled { subject: node, labels: style.labels(node) }];
+    let nodes: Vec<_> = node
+        .map(|node| Labeled { subject: node, labels: style.labels(node) })
+        .into_iter()
+        .collect();
     let exporter = [Labeled { subject: exporter, labels: String::new() }];
     tables::redis_exporter_rows()
-        .try_for_each(|row| encode_redis_exporter_row(row, &node, style, writer))?;
+        .try_for_each(|row| encode_redis_exporter_row(row, &nodes, style, writer))?;
     tables::REDIS_EXPORTER_SELF
         .iter()
         .try_for_each(|row| encode_redis_exporter_row(row, &exporter, style, writer))
 }
+
+/// The only metric with a name of `redis_exporter` that keeps Rolecall's meaning while both are
+/// exposed. Its rate is the same, without the errors that the exporter itself causes.
+const OWN_MEANING: &str = "redis_errors_total";
 
 impl LegacyStyle {
     /// Returns a name of redis_exporter with the configured prefix.
@@ -94,10 +101,6 @@ impl LegacyStyle {
     }
 }
 
-/// The only metric with a name of `redis_exporter` that keeps Rolecall's meaning while both are
-/// exposed. Its rate is the same, without the errors that the exporter itself causes.
-const OWN_MEANING: &str = "redis_errors_total";
-
 impl Exposition {
     fn encode(&self, format: Format, writer: &mut dyn Write) -> fmt::Result {
         let selection = &self.selection;
@@ -109,7 +112,7 @@ impl Exposition {
         if with_redis_exporter {
             let style = LegacyStyle::default();
             for row in tables::REDIS_EXPORTER_SELF {
-                encode_redis_exporter_row(row, &exporter, &style, writer)?;
+                encode_redis_exporter_row(row, &exporter, &LegacyStyle::default(), writer)?;
             }
         }
         let deployments = labeled(self.deployments.iter().map(|deployment| &**deployment));

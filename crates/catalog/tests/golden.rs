@@ -147,7 +147,7 @@ fn redis_exporter_exposition() {
     let node = &exposition.deployments[0].nodes[topology::NodeIndex::new(0)];
     let encoded = |style: &LegacyStyle| {
         let mut text = String::new();
-        encode_legacy(node, &exporter(), style, &mut text).expect("to a string");
+        encode_legacy(Some(node), &exporter(), style, &mut text).expect("to a string");
         text
     };
     expect_file!["golden/legacy.txt"].assert_eq(&encoded(&LegacyStyle::default()));
@@ -252,7 +252,7 @@ fn each_name_has_one_meaning_with_both_kinds_of_names() {
     // Each sample of redis_exporter is there, with its labels and its value.
     for (_, node) in exposition.deployments[0].nodes.iter() {
         let mut scrape = String::new();
-        encode_legacy(node, &exporter(), &LegacyStyle::default(), &mut scrape)
+        encode_legacy(Some(node), &exporter(), &LegacyStyle::default(), &mut scrape)
             .expect("to a string");
         let label = format!("node=\"{}\"", node.node.name);
         for (name, labels, value) in samples(&scrape) {

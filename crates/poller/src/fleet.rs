@@ -170,7 +170,7 @@ impl Fleet {
                 expanded.deployments.push(Arc::clone(settings));
             }
         }
-        expanded.deployments.extend(self.targets.iter().cloned());
+        expanded.deployments.extend(self.targets.iter().map(Arc::clone));
         self.removed_masters = removed_masters;
         let shown_by = self.shown_by(&expanded.deployments);
         expanded.deployments = without_duplicates(expanded.deployments);

@@ -386,8 +386,8 @@ fn scrape_has_the_bytes_of_prometheus_client() {
             // prometheus-client has no summaries.
             if row.entry.on_scrape().is_some_and(|(_, kind)| kind != MetricKind::Summary) {
                 let nodes = [Labeled { subject: node, labels: String::new() }];
-                encode_redis_exporter_row(row, &nodes, &LegacyStyle::default(), &mut text)
-                    .expect("to a string");
+                let style = LegacyStyle::default();
+                encode_redis_exporter_row(row, &nodes, &style, &mut text).expect("to a string");
             }
         }
         assert_eq!(text, expected, "{}", node.node.name);

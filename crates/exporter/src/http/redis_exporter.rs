@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use catalog::{Exposition, Format, Selection, encode, encode_legacy};
+use catalog::{Exposition, Format, LegacyStyle, Selection, encode, encode_legacy};
 use config::{DEPLOYMENT_OF_URLS, ScrapeTarget};
 use poller::ViewRegistry;
 use serde::Serialize;
@@ -78,11 +79,9 @@ pub(super) async fn serve_metrics(web: WebState, mode: &RedisExporterMode) -> Re
         deployments: Vec::new(),
         selection: Selection::Full,
     });
-    let surface = Arc::clone(&mode.surface);
-    let exporter = web.exporter();
+    let (own, surface) = (web.exporter(), Arc::clone(&mode.surface));
     respond(metrics::body(&web, 1, move |writer| {
-        let style = &surface.style;
-        node.iter().try_for_each(|node| encode_legacy(node, &exporter, style, writer))?;
+        encode_legacy(node.as_ref(), &own, &surface.style, writer)?;
         exposition.iter().try_for_each(|exposition| encode(exposition, Format::Text, writer))
     }))
 }
@@ -93,17 +92,17 @@ pub(super) async fn serve_scrape(
     mode: &RedisExporterMode,
     parameters: &[(String, String)],
 ) -> Response {
-    let surface = Arc::clone(&mode.surface);
-    respond(find(&web, mode, parameters).await.and_then(|node| {
-        let exporter = web.exporter();
-        let encode = move |writer: &mut dyn std::fmt::Write| {
-            encode_legacy(&node, &exporter, &surface.style, writer)
-        };
-        metrics::body(&web, 1, encode)
-    }))
+    let node = find(&web, mode, parameters).await;
+    respond(node.and_then(|node| body(&web, node, mode.surface.style.clone())))
 }
 
-fn respond(body: Result<axum::body::Body, Refused>) -> Response {
+/// Returns the metrics of a node, and those that redis_exporter has of itself.
+pub(super) fn body(web: &WebState, node: NodeView, style: LegacyStyle) -> Result<Body, Refused> {
+    let exporter = web.exporter();
+    metrics::body(web, 1, move |writer| encode_legacy(Some(&node), &exporter, &style, writer))
+}
+
+fn respond(body: Result<Body, Refused>) -> Response {
     match body {
         Ok(body) => ([(CONTENT_TYPE, Format::Text.content_type())], body).into_response(),
         Err(refused) => refused.into_response(),

@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use catalog::{Format, LegacyStyle, encode_legacy};
+use catalog::{Format, LegacyStyle};
 use topology::NodeView;
 
 use super::redis_exporter::{self, Parameters};
-use super::{WebState, metrics};
+use super::WebState;
 
 /// Query parameters. The other parameters of redis_exporter concern keys and are ignored.
 struct Target<'a> {
@@ -34,11 +34,8 @@ pub(super) async fn serve(State(web): State<WebState>, parameters: Parameters) -
         return redis_exporter::serve_scrape(web, &mode, &parameters).await;
     }
     let query = Target::from_parameters(&parameters);
-    let body = find(&web, &query).and_then(|node| {
-        let exporter = web.exporter();
-        let style = LegacyStyle::default();
-        metrics::body(&web, 1, move |writer| encode_legacy(&node, &exporter, &style, writer))
-    });
+    let body = find(&web, &query)
+        .and_then(|node| redis_exporter::body(&web, node, LegacyStyle::default()));
     match body {
         Ok(body) => ([(CONTENT_TYPE, Format::Text.content_type())], body).into_response(),
         Err(error) => error.into_response(),
