@@ -110,7 +110,6 @@ impl Exposition {
             encode_row(row, &exporter, format, writer)?;
         }
         if with_redis_exporter {
-            let style = LegacyStyle::default();
             for row in tables::REDIS_EXPORTER_SELF {
                 encode_redis_exporter_row(row, &exporter, &LegacyStyle::default(), writer)?;
             }
