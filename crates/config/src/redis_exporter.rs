@@ -18,7 +18,7 @@ use crate::{ConfigError, DeploymentSettings, LogFormat, LogLevel, Settings, clus
 /// Longest text of a target that is accepted.
 const MAX_TARGET_LENGTH: usize = 512;
 
-/// What the flags of redis_exporter configure.
+/// Configuration that the flags of redis_exporter describe.
 #[derive(Debug, Clone)]
 pub struct RedisExporterOptions {
     /// `redis.addr`: the node whose metrics are on `/metrics`. Empty for none.
