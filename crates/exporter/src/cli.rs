@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{LogFormat, LogLevel, Overrides, Source};
 
+/// Version with the commit that was built.
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (revision: ", env!("BUILD_REVISION"), ")");
+
 /// Names of links to the program that select the mode of redis_exporter: the original name, and
 /// that of Debian.
 const REDIS_EXPORTER: [&str; 2] = ["redis_exporter", "prometheus-redis-exporter"];
@@ -14,7 +18,7 @@ const REDIS_EXPORTER: [&str; 2] = ["redis_exporter", "prometheus-redis-exporter"
 /// Prometheus exporter for Redis and Valkey that finds the primary of each deployment and detects
 /// split brain, refused writes and lost writes. Without a command, it serves.
 #[derive(Debug, Parser)]
-#[command(name = "rolecall", version)]
+#[command(name = "rolecall", version = VERSION)]
 pub struct Cli {
     /// Subcommand.
     #[command(subcommand)]
@@ -208,6 +212,15 @@ mod tests {
             let is_valid = !["--help", "serv"].iter().any(|last| arguments.ends_with(last));
             assert_eq!(Cli::try_parse_from(found).is_ok(), is_valid, "{arguments}");
         }
+    }
+
+    #[test]
+    fn version_names_the_commit() {
+        let problem = Cli::try_parse_from(["rolecall", "--version"]).expect_err("it is shown");
+        let expected = format!("rolecall {} (revision: ", env!("CARGO_PKG_VERSION"));
+        let shown = problem.to_string();
+        let revision = shown.strip_prefix(&expected).and_then(|rest| rest.strip_suffix(")\n"));
+        assert!(revision.is_some_and(|revision| !revision.is_empty()), "{shown}");
     }
 
     #[test]
