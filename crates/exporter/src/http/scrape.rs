@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use catalog::{Format, LegacyStyle};
 use topology::NodeView;
 
-use super::redis_exporter::{self, Parameters};
 use super::WebState;
+use super::redis_exporter::{self, Parameters};
 
 /// Query parameters. The other parameters of redis_exporter concern keys and are ignored.
 struct Target<'a> {
