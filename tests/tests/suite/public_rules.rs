@@ -3,7 +3,7 @@
 
 use tests::{
     Cluster, ClusterSetup, Connection, Daemon, Prometheus, SECOND, SentinelDeployment,
-    SentinelSetup, eventually, pause, until_ok,
+    SentinelSetup, Server, eventually, pause, until_ok,
 };
 
 /// Selectors that 227 queries of public dashboards and rules contain, and whether redis_exporter
@@ -127,12 +127,10 @@ fn sidecars_in_redis_exporter_mode_answer_public_queries() {
     let servers = HealthyServers::start();
     let nodes = servers.sentinels.nodes.iter().chain(&servers.cluster.nodes);
     let nodes = nodes.chain(&servers.sentinels.sentinels[..1]);
-    let start = |server: &Server| {
-        Daemon::as_redis_exporter(&[("REDIS_ADDR", &format!("redis://{}", server.address()))], &[])
-    };
+    let start = |server: &Server| Daemon::as_redis_exporter(&[("REDIS_ADDR", &server.url())], &[]);
     let sidecars: Vec<_> = nodes.map(start).collect();
     let names: Vec<_> = (0..sidecars.len()).map(|index| format!("sidecar-{index}")).collect();
-    let jobs: Vec<_> = names.iter().map(String::as_str).zip(&sidecars).collect();
-    let jobs: Vec<_> = jobs.iter().map(|(name, sidecar)| (*name, sidecar.port)).collect();
+    let ports = sidecars.iter().map(|sidecar| sidecar.port);
+    let jobs: Vec<_> = names.iter().map(String::as_str).zip(ports).collect();
     until_answered(&Prometheus::start(&jobs), "sidecars");
 }
