@@ -118,7 +118,7 @@ impl Daemon {
     }
 
     /// Starts a complete command, and waits until it listens on a port of this address.
-    fn launch(command: &mut Command, host: &str) -> Self {
+    pub fn launch(command: &mut Command, host: &str) -> Self {
         let mut process = Process::start(command);
         let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
             assert!(process.exit_status().is_none(), "rolecall exited: {:?}", process.log());

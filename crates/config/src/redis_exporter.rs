@@ -13,7 +13,10 @@ use crate::address::{DEFAULT_PORT, ParsedUrl, system_tls};
 use crate::discovery::{DiscoveryOptions, FileServer};
 use crate::endpoints::FileEndpoints;
 use crate::passwords::{self, PasswordMap};
-use crate::{ConfigError, DeploymentSettings, LogFormat, LogLevel, Settings, cluster, file, urls};
+use crate::{
+    ConfigError, DeploymentSettings, LATENCYSTATS_OF_REDIS_EXPORTER, LogFormat, LogLevel,
+    MetricNames, Settings, cluster, file, urls,
+};
 
 /// Longest text of a target that is accepted.
 const MAX_TARGET_LENGTH: usize = 512;
@@ -107,6 +110,7 @@ impl Settings {
             log_level: options.log_level,
             log_format: options.log_format,
             deployments: deployment.into_iter().collect(),
+            metric_names: MetricNames::RedisExporter,
             scrape: Some(scrape),
             ..file::load(None)?
         })
@@ -138,17 +142,22 @@ impl RedisExporterOptions {
         } else {
             urls::static_deployment(std::slice::from_ref(&self.address), access, passwords)?
         };
-        limit(&mut settings, self.reads_config, self.connection_timeout);
+        apply_options(&mut settings, self.reads_config, self.connection_timeout);
         Ok(Some(settings))
     }
 }
 
 /// Applies the options that all deployments have.
-fn limit(settings: &mut DeploymentSettings, reads_config: bool, connection_timeout: Duration) {
+fn apply_options(
+    settings: &mut DeploymentSettings,
+    reads_config: bool,
+    connection_timeout: Duration,
+) {
     if !reads_config {
         Arc::make_mut(&mut settings.deployment).skipped.insert(OptionalCommand::ConfigGet);
     }
     settings.deadline = settings.deadline.min(connection_timeout);
+    settings.cadences.latencystats.get_or_insert(LATENCYSTATS_OF_REDIS_EXPORTER);
 }
 
 impl ScrapeAccess {
@@ -204,7 +213,7 @@ impl ScrapeAccess {
         let mut builder = urls::builder(&target.name(), DeploymentKind::Static);
         builder.add_node(None, self.endpoint(target)?, None)?;
         let mut settings = builder.build();
-        limit(&mut settings, self.reads_config, self.connection_timeout);
+        apply_options(&mut settings, self.reads_config, self.connection_timeout);
         Ok(settings)
     }
 
@@ -368,6 +377,7 @@ mod tests {
         let [deployment] = &settings.deployments[..] else { panic!("one deployment") };
         assert_eq!(deployment.deadline, Duration::from_millis(300));
         assert!(deployment.deployment.skipped.contains(&OptionalCommand::ConfigGet));
+        assert_eq!(deployment.cadences.latencystats, Some(LATENCYSTATS_OF_REDIS_EXPORTER));
         assert_eq!(deployment.endpoints[0].credentials.password, Some(password("global")));
         options.address = String::new();
         let settings = Settings::for_redis_exporter(&options).expect("valid options");

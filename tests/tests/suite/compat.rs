@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tests::{
     Daemon, MASTER, Redis, RedisExporter, SECOND, VERSIONS, deployment, eventually, promtool,
-    sentinel_deployment,
+    sentinel_deployment, until_ok,
 };
 
 /// Allowed differences, grouped by reason. A pattern may end in `*`. Additional series of Rolecall
@@ -258,6 +258,28 @@ fn scrape_has_all_series_of_redis_exporter() {
         .filter(|pattern| !found.iter().any(|difference| matches_pattern(pattern, difference)))
         .collect();
     assert_eq!(unused, Vec::<&&str>::new(), "listed differences that do not occur");
+}
+
+#[test]
+fn the_mode_of_redis_exporter_has_all_its_series() {
+    let primary = Redis::start(&["--appendonly", "yes"]);
+    let (replica, sentinel) = (primary.replica(), primary.sentinel());
+    primary.cli(&["SET", "key", "value", "EX", "1000"]);
+    for server in [&primary, &replica, &sentinel] {
+        let (exporter, theirs) = RedisExporter::start(server);
+        drop(exporter);
+        let daemon = Daemon::as_redis_exporter(&[("REDIS_ADDR", &server.url())], &[]);
+        let unlisted = || {
+            let ours = daemon.get("/metrics", "").text;
+            let found = differences(&parse(&theirs), &parse(&ours));
+            found.into_iter().filter(|difference| !is_listed(difference)).collect::<Vec<_>>()
+        };
+        // The commands other than INFO follow after the first round.
+        until_ok(SECOND * 10, || match unlisted() {
+            found if found.is_empty() => Ok(()),
+            found => Err(found.join("\n")),
+        });
+    }
 }
 
 #[test]

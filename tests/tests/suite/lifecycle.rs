@@ -196,6 +196,27 @@ fn environment_variables_apply_and_flags_override_them() {
 }
 
 #[test]
+fn without_a_command_rolecall_serves() {
+    let server = Redis::start(&["--requirepass", "correct-horse"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("password").display().to_string();
+    std::fs::write(&file, "outdated").expect("a file");
+    let run = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = Command::new(Daemon::binary());
+        command.envs(variables.iter().copied());
+        command.args(["--web.listen-address", "127.0.0.1:0"]).args(arguments);
+        Daemon::launch(&mut command, "127.0.0.1")
+    };
+    let address = server.address();
+    let passwords = [("REDIS_PASSWORD", "correct-horse"), ("REDIS_PASSWORD_FILE", &*file)];
+    run(&passwords, &[&address]).until(SECOND * 5, "redis_up", &[], 1.0);
+    let with_address = [&passwords[..], &[("REDIS_ADDR", &*address)]].concat();
+    run(&with_address, &[]).until(SECOND * 5, "redis_up", &[], 1.0);
+    let without_node = run(&[("REDIS_ADDR", "")], &[]).get("/metrics", "").text;
+    assert!(without_node.contains("\nrolecall_deployments 0\n"), "{without_node}");
+}
+
+#[test]
 fn check_command_and_daemon_never_show_secrets() {
     const SECRETS: [&str; 5] = [
         "secret-in-url",

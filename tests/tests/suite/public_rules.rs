@@ -3,7 +3,7 @@
 
 use tests::{
     Cluster, ClusterSetup, Connection, Daemon, Prometheus, SECOND, SentinelDeployment,
-    SentinelSetup, eventually, pause, until_ok,
+    SentinelSetup, Server, eventually, pause, until_ok,
 };
 
 /// Selectors that 227 queries of public dashboards and rules contain, and whether redis_exporter
@@ -77,6 +77,25 @@ impl HealthyServers {
     }
 }
 
+/// Returns the selectors for which redis_exporter 1.45 has series.
+fn answered() -> Vec<&'static str> {
+    let lines = SELECTORS.lines().skip(1);
+    let answered: Vec<_> = lines.filter_map(|line| line.strip_suffix("\tyes")).collect();
+    assert_eq!(answered.len(), 66);
+    answered
+}
+
+/// Waits until each selector has series.
+#[track_caller]
+fn until_answered(prometheus: &Prometheus, names: &str) {
+    let answered = answered();
+    until_ok(SECOND * 60, || {
+        let is_missing = |selector: &&&str| count(prometheus, selector) == 0.0;
+        let missing: Vec<_> = answered.iter().filter(is_missing).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{names}: {missing:?}")) }
+    });
+}
+
 /// Returns the number of series that an expression yields.
 fn count(prometheus: &Prometheus, expression: &str) -> f64 {
     prometheus.query(&format!("count({expression})")).unwrap_or(0.0)
@@ -85,9 +104,6 @@ fn count(prometheus: &Prometheus, expression: &str) -> f64 {
 #[test]
 fn public_queries_are_answered_and_no_public_rule_fires() {
     let servers = HealthyServers::start();
-    let answered = SELECTORS.lines().skip(1).filter_map(|line| line.strip_suffix("\tyes"));
-    let answered: Vec<_> = answered.collect();
-    assert_eq!(answered.len(), 66);
     for names in ["redis_exporter", "both", "native"] {
         let (_daemon, prometheus) = servers.watch(names);
         let nodes = (servers.sentinels.nodes.len()
@@ -97,15 +113,24 @@ fn public_queries_are_answered_and_no_public_rule_fires() {
             (count(&prometheus, "redis_up == 1") >= nodes).then_some(())
         });
         if names != "native" {
-            until_ok(SECOND * 60, || {
-                let is_missing = |selector: &&&str| count(&prometheus, selector) == 0.0;
-                let missing: Vec<_> = answered.iter().filter(is_missing).collect();
-                if missing.is_empty() { Ok(()) } else { Err(format!("{names}: {missing:?}")) }
-            });
+            until_answered(&prometheus, names);
         }
         // Rates need some samples.
         pause(SECOND * 5);
         let firing: Vec<_> = RULES.iter().filter(|rule| count(&prometheus, rule) > 0.0).collect();
         assert_eq!(firing, Vec::<&&str>::new(), "{names}");
     }
+}
+
+#[test]
+fn sidecars_in_redis_exporter_mode_answer_public_queries() {
+    let servers = HealthyServers::start();
+    let nodes = servers.sentinels.nodes.iter().chain(&servers.cluster.nodes);
+    let nodes = nodes.chain(&servers.sentinels.sentinels[..1]);
+    let start = |server: &Server| Daemon::as_redis_exporter(&[("REDIS_ADDR", &server.url())], &[]);
+    let sidecars: Vec<_> = nodes.map(start).collect();
+    let names: Vec<_> = (0..sidecars.len()).map(|index| format!("sidecar-{index}")).collect();
+    let ports = sidecars.iter().map(|sidecar| sidecar.port);
+    let jobs: Vec<_> = names.iter().map(String::as_str).zip(ports).collect();
+    until_answered(&Prometheus::start(&jobs), "sidecars");
 }

@@ -4,9 +4,12 @@ use std::io::Read;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use tests::{Daemon, Redis, SECOND, Signal, StubServer, eventually, pause};
+use tests::{
+    Cluster, ClusterSetup, Daemon, Redis, SECOND, Signal, StubServer, eventually, pause, until_ok,
+};
 
 use crate::tls::Certificates;
+use crate::web_security::curl;
 
 /// Password of the servers.
 const PASSWORD: &str = "correct-horse";
@@ -49,6 +52,7 @@ fn chart_prometheus_redis_exporter_works() {
             text.contains("redis_instance_info{role=\"master\"") && !text.contains("rolecall_")
         );
         assert!(text.contains("\nredis_total_system_memory_bytes "), "{text}");
+        assert!(text.contains("\nredis_db_keys{db=\"db0\"} 0\n"), "{text}");
         // Both probes of the chart.
         assert_eq!(daemon.get("/", "").status, 200);
         assert_eq!(daemon.get("/health", "").text, "ok");
@@ -200,6 +204,80 @@ fn flags_change_the_metrics_and_endpoints() {
     eventually(SECOND * 5, "the configuration is reloaded", || {
         daemon.log().iter().any(|line| line.contains("configuration reloaded")).then_some(())
     });
+}
+
+#[test]
+fn all_nodes_of_a_cluster_are_discovered_and_scraped() {
+    let cluster = Cluster::start(&ClusterSetup { replicas: 0, ..ClusterSetup::default() });
+    let mut expected: Vec<_> =
+        cluster.nodes.iter().map(|node| format!("redis://{}", node.address())).collect();
+    expected.sort_unstable();
+    let variables = [("REDIS_ADDR", expected[0].as_str()), ("REDIS_EXPORTER_IS_CLUSTER", "true")];
+    let daemon = Daemon::as_redis_exporter(&variables, &[]);
+    until_ok(SECOND * 20, || {
+        let response = daemon.get("/discover-cluster-nodes", "");
+        let groups: serde_json::Value =
+            serde_json::from_str(&response.text).map_err(|error| error.to_string())?;
+        let targets = groups[0]["targets"].as_array().cloned().unwrap_or_default();
+        let mut targets: Vec<_> = targets.iter().filter_map(|target| target.as_str()).collect();
+        targets.sort_unstable();
+        if targets == expected { Ok(()) } else { Err(response.text) }
+    });
+    for target in &expected {
+        let text = expect(&daemon, &format!("/scrape?target={target}"), "redis_up 1");
+        assert!(text.contains("\nredis_cluster_enabled 1\n"), "{text}");
+    }
+    // The nodes of the cluster are polled once, not again as targets.
+    assert!(!daemon.log().iter().any(|line| line.contains("polling a target")));
+}
+
+#[test]
+fn the_web_server_has_the_tls_and_user_of_the_flags() {
+    let (server, folder) = (Redis::start(&[]), Certificates::create());
+    let path = |name: &str| folder.path(name).display().to_string();
+    let [ca, cert, key] = ["ca.pem", "server.pem", "server.key"].map(path);
+    let [client_cert, client_key] = ["client.pem", "client.key"].map(path);
+    let variables = [
+        ("REDIS_ADDR", server.url()),
+        ("REDIS_EXPORTER_TLS_SERVER_CERT_FILE", cert),
+        ("REDIS_EXPORTER_TLS_SERVER_KEY_FILE", key),
+        ("REDIS_EXPORTER_TLS_SERVER_CA_CERT_FILE", ca.clone()),
+        ("REDIS_EXPORTER_BASIC_AUTH_USERNAME", "prometheus".to_owned()),
+        ("REDIS_EXPORTER_BASIC_AUTH_PASSWORD", PASSWORD.to_owned()),
+    ];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let daemon = Daemon::as_redis_exporter(&variables, &[]);
+    let url = format!("https://localhost:{}/metrics", daemon.port);
+    let certificates = ["--cacert", &ca, "--cert", &client_cert, "--key", &client_key];
+    let user = format!("prometheus:{PASSWORD}");
+    let curl = |arguments: &[&str]| curl(&url, arguments);
+    assert_eq!(curl(&[&certificates[..], &["-u", &user]].concat()), 200);
+    assert_eq!(curl(&[&certificates[..], &["-u", "prometheus:wrong"]].concat()), 401);
+    assert_eq!(curl(&["--cacert", &ca, "-u", &user]), 0, "no client certificate");
+    expect_no_password(&daemon, &[]);
+}
+
+#[test]
+fn a_reload_reads_the_password_map_again() {
+    let (server, folder) = (secured(), tempfile::tempdir().expect("a directory"));
+    let file = folder.path().join("passwords.json");
+    let write = |password: &str| {
+        let map = format!("{{\"redis://{}\": \"{password}\"}}", server.address());
+        std::fs::write(&file, map).expect("a file");
+    };
+    write("outdated");
+    let path = file.display().to_string();
+    let variables = [("REDIS_ADDR", ""), ("REDIS_PASSWORD_FILE", path.as_str())];
+    let daemon = Daemon::as_redis_exporter(&variables, &[]);
+    let target = format!("/scrape?target={}", server.url());
+    expect(&daemon, &target, "redis_up 0");
+    write(PASSWORD);
+    assert_eq!(curl(&daemon.url("/-/reload"), &["-X", "POST"]), 200);
+    until_ok(SECOND * 10, || {
+        let text = daemon.get(&target, "").text;
+        if text.lines().any(|line| line == "redis_up 1") { Ok(()) } else { Err(text) }
+    });
+    expect_no_password(&daemon, &[]);
 }
 
 #[test]

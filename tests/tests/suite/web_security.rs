@@ -36,7 +36,7 @@ fn serve(server: &Redis, folder: &Certificates, text: &str) -> Daemon {
 }
 
 /// Returns the HTTP status of a request with curl, or 0 without a response.
-fn curl(url: &str, arguments: &[&str]) -> u16 {
+pub(crate) fn curl(url: &str, arguments: &[&str]) -> u16 {
     response(url, arguments).0
 }
 

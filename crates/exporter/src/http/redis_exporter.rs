@@ -68,10 +68,7 @@ pub(super) fn add_routes(router: Router<WebState>, mode: &RedisExporterMode) -> 
 /// Serves `/metrics`: the configured node under the names of redis_exporter, then the exporter.
 pub(super) async fn serve_metrics(web: WebState, mode: &RedisExporterMode) -> Response {
     let node = match configured(&web) {
-        Some(_) => {
-            let view = view_of(&web.registry, DEPLOYMENT_OF_URLS, mode).await;
-            view.and_then(|view| view.shown().next().cloned())
-        }
+        Some(_) => decided(&web.registry, DEPLOYMENT_OF_URLS, mode, first_node).await,
         None => None,
     };
     let exposition = (!mode.surface.redis_only).then(|| Exposition {
@@ -130,16 +127,16 @@ async fn find(
     };
     let target = ScrapeTarget::parse(target)
         .or_else(|problem| refuse(StatusCode::BAD_REQUEST, &format!("target: {problem}")))?;
-    let node = |view: &DeploymentView| {
-        let name = view.deployment.name_at(target.address());
+    let address = target.address();
+    let meant = |view: &DeploymentView| {
+        let name = view.deployment.name_at(address.clone());
         view.shown().find(|node| node.node.name == name).cloned()
     };
     let known = configured(web).filter(|_| targets.has_default_user(&target));
-    if known.is_some_and(|view| node(&view).is_some()) {
-        let view = view_of(&web.registry, DEPLOYMENT_OF_URLS, mode).await;
-        if let Some(node) = view.and_then(|view| node(&view)) {
-            return Ok(node);
-        }
+    if known.is_some_and(|view| meant(&view).is_some())
+        && let Some(node) = decided(&web.registry, DEPLOYMENT_OF_URLS, mode, meant).await
+    {
+        return Ok(node);
     }
     let name = targets.scrape(&target).or_else(|refusal| match refusal {
         Refusal::TooMany(limit) => {
@@ -148,8 +145,7 @@ async fn find(
         }
         Refusal::NoAccess(problem) => refuse(StatusCode::BAD_REQUEST, &problem),
     })?;
-    let view = view_of(&web.registry, &name, mode).await;
-    let found = view.and_then(|view| view.shown().next().cloned());
+    let found = decided(&web.registry, &name, mode, first_node).await;
     found.map_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "not polled yet"), Ok)
 }
 
@@ -163,20 +159,27 @@ fn configured(web: &WebState) -> Option<Arc<DeploymentView>> {
     views.into_iter().find(|view| view.deployment.name == DEPLOYMENT_OF_URLS)
 }
 
-/// Returns the view of a deployment as soon as it is known whether its first node replies. After
-/// the limit, returns the view as it is.
-async fn view_of(
+fn first_node(view: &DeploymentView) -> Option<NodeView> {
+    view.shown().next().cloned()
+}
+
+/// Returns a node of a deployment as soon as it is known whether it replies. After the limit,
+/// returns it as it is.
+async fn decided(
     registry: &ViewRegistry,
-    name: &str,
+    deployment: &str,
     mode: &RedisExporterMode,
-) -> Option<Arc<DeploymentView>> {
+    node: impl Fn(&DeploymentView) -> Option<NodeView>,
+) -> Option<NodeView> {
     // A refusal of Rolecall itself, as of a metadata service, says nothing about the node.
     let is_known = |node: &NodeView| node.readable().is_some() || node.failure().is_some();
-    let is_decided = |view: &DeploymentView| view.shown().next().is_some_and(is_known);
-    match timeout(mode.surface.first_reply, registry.view_when(name, is_decided)).await {
-        Ok(view) => Some(view),
-        Err(_) => registry.views().into_iter().find(|view| view.deployment.name == name),
-    }
+    let is_decided = |view: &DeploymentView| node(view).is_some_and(|node| is_known(&node));
+    let view =
+        match timeout(mode.surface.first_reply, registry.view_when(deployment, is_decided)).await {
+            Ok(view) => Some(view),
+            Err(_) => registry.views().into_iter().find(|view| view.deployment.name == deployment),
+        };
+    view.and_then(|view| node(&view))
 }
 
 /// Parameters of a request, in their order.
