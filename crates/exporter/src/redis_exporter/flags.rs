@@ -90,7 +90,7 @@ const FLAGS: &[Flag] = &[
     switch("include-modules-metrics", "false", Honoured("redis_module_info is always there")),
     switch("include-search-indexes-metrics", "false", Rejected("there are none of indexes")),
     text("check-search-indexes", ".*", Ignored(MODIFIES_REJECTED)),
-    switch("include-sentinel-peer-info", "false", Honoured("they are always there")),
+    switch("include-sentinel-peer-info", "false", Rejected("Sentinels are asked only for INFO")),
     switch("include-system-metrics", "false", Honoured("they are always there")),
     switch(
         "include-rdb-file-size-metric",
