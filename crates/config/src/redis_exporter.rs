@@ -140,7 +140,7 @@ impl RedisExporterOptions {
             settings.endpoints.iter_mut().for_each(|endpoint| passwords.fill_in(endpoint));
             settings
         } else {
-            urls::static_deployment(&[self.address.clone()], access, passwords)?
+            urls::static_deployment(std::slice::from_ref(&self.address), access, passwords)?
         };
         apply_options(&mut settings, self.reads_config, self.connection_timeout);
         Ok(Some(settings))
@@ -233,7 +233,7 @@ impl ScrapeAccess {
         if endpoint.credentials.password.is_none() {
             endpoint.trust = Some(Arc::clone(&self.trust));
             if matches!(address, Address::Tcp { .. }) {
-                endpoint.credentials.password = self.credentials.password.clone();
+                endpoint.credentials.password.clone_from(&self.credentials.password);
             }
         }
         Ok(endpoint)
@@ -283,7 +283,7 @@ mod tests {
         RedisExporterOptions {
             address: "cache.example.com:6379".to_owned(),
             username: None,
-            password: Some(Password::Inline("global".to_owned().into())),
+            password: Some(password("global")),
             password_file: None,
             tls: TlsSettings::default(),
             is_cluster: false,
@@ -304,15 +304,15 @@ mod tests {
         access.deployment(&target).expect("a deployment").endpoints.remove(0)
     }
 
-    fn password(text: &str) -> Option<Password> {
-        Some(Password::Inline(text.to_owned().into()))
+    fn password(text: &str) -> Password {
+        Password::Inline(text.to_owned().into())
     }
 
     #[test]
     fn the_global_password_is_only_for_trusted_addresses() {
         let permits = |options: &RedisExporterOptions, host: &str, address: &str| {
             let endpoint = endpoint(options, &format!("redis://{host}:6379"));
-            assert_eq!(endpoint.credentials.password, password("global"));
+            assert_eq!(endpoint.credentials.password, Some(password("global")));
             let trust = endpoint.trust.expect("a rule");
             trust.permits(host, address.parse().expect("an address"))
         };
@@ -336,17 +336,17 @@ mod tests {
         let mut options = options();
         options.password_file = Some(file.display().to_string());
         let own = endpoint(&options, "redis://:ignored@a");
-        assert_eq!((own.credentials.password, own.trust), (password("of-a"), None));
-        assert_eq!(endpoint(&options, "mon@b").credentials.password, password("of-mon"));
+        assert_eq!((own.credentials.password, own.trust), (Some(password("of-a")), None));
+        assert_eq!(endpoint(&options, "mon@b").credentials.password, Some(password("of-mon")));
         let other = endpoint(&options, "redis://other@b:6379");
-        assert_eq!(other.credentials.password, password("global"));
+        assert_eq!(other.credentials.password, Some(password("global")));
         let trust = other.trust.expect("a rule");
         assert!(trust.permits("b", "203.0.113.9".parse().expect("an address")));
         let socket = endpoint(&options, "unix:///run/redis.sock");
         assert_eq!(socket.credentials.password, None);
 
         std::fs::write(&file, "one-password\n").expect("a file");
-        assert_eq!(endpoint(&options, "a").credentials.password, password("global"));
+        assert_eq!(endpoint(&options, "a").credentials.password, Some(password("global")));
         options.password = None;
         assert_eq!(endpoint(&options, "a").credentials.password, Some(Password::File(file)));
     }
@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(deployment.deadline, Duration::from_millis(300));
         assert!(deployment.deployment.skipped.contains(&OptionalCommand::ConfigGet));
         assert_eq!(deployment.cadences.latencystats, Some(LATENCYSTATS_OF_REDIS_EXPORTER));
-        assert_eq!(deployment.endpoints[0].credentials.password, password("global"));
+        assert_eq!(deployment.endpoints[0].credentials.password, Some(password("global")));
         options.address = String::new();
         let settings = Settings::for_redis_exporter(&options).expect("valid options");
         assert!(settings.deployments.is_empty());

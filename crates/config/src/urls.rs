@@ -75,7 +75,6 @@ pub(crate) fn builder(name: &str, kind: DeploymentKind) -> DeploymentBuilder {
 }
 
 /// Returns the environment variables whose names begin with `prefix`.
-#[expect(clippy::disallowed_methods, reason = "this crate reads the environment")]
 pub fn variables(prefix: &str) -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

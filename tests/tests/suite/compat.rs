@@ -79,8 +79,13 @@ const CHANGING: &[&str] = &[
     "redis_total_error_replies",
 ];
 
-/// Series that one command may change by orders of magnitude.
-const JUMPING: [&str; 2] = ["redis_client_recent_max_", "redis_latency_percentiles_"];
+/// Series that one command or a busy machine may change by orders of magnitude.
+const JUMPING: [&str; 4] = [
+    "redis_client_recent_max_",
+    "redis_exporter_last_scrape_duration_seconds",
+    "redis_exporter_scrape_duration_seconds_sum",
+    "redis_latency_percentiles_",
+];
 
 /// Differences of a Sentinel that is scraped as a node: Rolecall sends SENTINEL commands only to the
 /// Sentinels of a deployment.

@@ -128,8 +128,9 @@ fn handlers() -> [MethodRouter<WebState>; PATHS.len()] {
 
 /// Returns the routes.
 fn router(web: WebState) -> Router {
-    let routes = PATHS.into_iter().zip(handlers());
-    let router = routes.fold(Router::new(), |router, (path, handler)| router.route(path, handler));
+    let handled_paths = PATHS.into_iter().zip(handlers());
+    let router =
+        handled_paths.fold(Router::new(), |router, (path, handler)| router.route(path, handler));
     let router = match &web.redis_exporter {
         Some(mode) => redis_exporter::add_routes(router, mode),
         None => router,

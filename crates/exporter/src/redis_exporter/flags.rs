@@ -196,7 +196,7 @@ impl Flags {
                     let problem = format!("--{}: expected true or false\n", flag.name);
                     command.error(ErrorKind::InvalidValue, problem)
                 })?,
-                None => flag.from_environment(environment, &mut warnings),
+                None => flag.value_in_environment(environment, &mut warnings),
             };
             if let Ignored(reason) = flag.fate
                 && value != flag.default
@@ -244,7 +244,7 @@ impl Flags {
 
 impl Flag {
     /// Returns the value of the variable, else the default.
-    fn from_environment(
+    fn value_in_environment(
         &self,
         environment: &BTreeMap<String, String>,
         warnings: &mut Vec<String>,
