@@ -283,7 +283,7 @@ mod tests {
         RedisExporterOptions {
             address: "cache.example.com:6379".to_owned(),
             username: None,
-            password: Some(Password::Inline("global".to_owned().into())),
+            password: Some(password("global")),
             password_file: None,
             tls: TlsSettings::default(),
             is_cluster: false,

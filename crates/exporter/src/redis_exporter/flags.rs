@@ -1,4 +1,4 @@
-//! The flags of redis_exporter 1.88, and what becomes of each.
+//! The flags of redis_exporter 1.88, and the treatment of each.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use anyhow::bail;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command};
 
-use self::Fate::{Honoured, Ignored, Rejected};
+use self::Treatment::{Honoured, Ignored, Rejected};
 
 /// A flag.
 struct Flag {
@@ -17,11 +17,11 @@ struct Flag {
     /// Value without the flag and its variable. For a switch, `true` or `false`.
     default: &'static str,
     is_switch: bool,
-    fate: Fate,
+    treatment: Treatment,
 }
 
 /// Treatment of a flag whose value is not the default.
-enum Fate {
+enum Treatment {
     /// It does what the text says.
     Honoured(&'static str),
     /// It asks for what Rolecall does not have. The text says what; Rolecall does not start.
@@ -90,7 +90,7 @@ const FLAGS: &[Flag] = &[
     switch("include-modules-metrics", "false", Honoured("redis_module_info is always there")),
     switch("include-search-indexes-metrics", "false", Rejected("there are none of indexes")),
     text("check-search-indexes", ".*", Ignored(MODIFIES_REJECTED)),
-    switch("include-sentinel-peer-info", "false", Honoured("they are always there")),
+    switch("include-sentinel-peer-info", "false", Rejected("Sentinels are asked only for INFO")),
     switch("include-system-metrics", "false", Honoured("they are always there")),
     switch(
         "include-rdb-file-size-metric",
@@ -116,12 +116,12 @@ const FLAGS: &[Flag] = &[
     text("web.config.file", "", Honoured("web configuration file in the format of Prometheus")),
 ];
 
-const fn text(name: &'static str, default: &'static str, fate: Fate) -> Flag {
-    Flag { name, default, is_switch: false, fate }
+const fn text(name: &'static str, default: &'static str, treatment: Treatment) -> Flag {
+    Flag { name, default, is_switch: false, treatment }
 }
 
-const fn switch(name: &'static str, default: &'static str, fate: Fate) -> Flag {
-    Flag { name, default, is_switch: true, fate }
+const fn switch(name: &'static str, default: &'static str, treatment: Treatment) -> Flag {
+    Flag { name, default, is_switch: true, treatment }
 }
 
 /// Values of the flags. The `Debug` output contains no value, because some are secrets.
@@ -142,14 +142,14 @@ impl Flag {
 
     /// Returns the argument of the parser.
     fn argument(&self) -> Arg {
-        let (Honoured(text) | Rejected(text) | Ignored(text)) = self.fate;
-        let fate = match self.fate {
+        let (Honoured(text) | Rejected(text) | Ignored(text)) = self.treatment;
+        let treatment = match self.treatment {
             Honoured(_) => "",
             Rejected(_) => "not supported: ",
             Ignored(_) => "no effect: ",
         };
         let [variable, _] = self.variables();
-        let help = format!("{fate}{text} [default: {:?}] [env: {variable}]", self.default);
+        let help = format!("{treatment}{text} [default: {:?}] [env: {variable}]", self.default);
         let argument = Arg::new(self.name)
             .long(self.name)
             .help(help)
@@ -198,7 +198,7 @@ impl Flags {
                 })?,
                 None => flag.variable_or_default(environment, &mut warnings),
             };
-            if let Ignored(reason) = flag.fate
+            if let Ignored(reason) = flag.treatment
                 && value != flag.default
             {
                 warnings.push(format!("--{} has no effect: {reason}", flag.name));
@@ -215,7 +215,7 @@ impl Flags {
     pub(crate) fn check_supported(&self) -> anyhow::Result<()> {
         let rejected: Vec<_> = FLAGS
             .iter()
-            .filter_map(|flag| match flag.fate {
+            .filter_map(|flag| match flag.treatment {
                 Rejected(reason) if self.text(flag.name) != flag.default => {
                     Some(format!("--{} is not supported: {reason}", flag.name))
                 }
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_of_redis_exporter_has_a_fate() {
+    fn every_flag_of_redis_exporter_has_a_treatment() {
         let found: Vec<_> = FLAGS.iter().map(|flag| flag.name).collect();
         let expected: Vec<_> = OF_REDIS_EXPORTER.split_whitespace().chain(OWN).collect();
         assert_eq!(found, expected);
