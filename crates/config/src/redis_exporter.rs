@@ -21,7 +21,7 @@ use crate::{
 /// Longest text of a target that is accepted.
 const MAX_TARGET_LENGTH: usize = 512;
 
-/// What the flags of redis_exporter configure.
+/// Options that the flags of redis_exporter configure.
 #[derive(Debug, Clone)]
 pub struct RedisExporterOptions {
     /// `redis.addr`: the node whose metrics are on `/metrics`. Empty for none.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{LogFormat, LogLevel, Overrides, Source};
 
-/// Names of links to the program that select the mode of redis_exporter: the original name, and that
-/// of Debian.
+/// Names of links to the program that select the mode of redis_exporter: the original name, and
+/// that of Debian.
 const REDIS_EXPORTER: [&str; 2] = ["redis_exporter", "prometheus-redis-exporter"];
 
 /// Prometheus exporter for Redis and Valkey that finds the primary of each deployment and detects
@@ -46,10 +46,10 @@ pub enum Command {
 /// Nodes to poll. The `Debug` output contains no URL, because a URL may contain a password.
 #[derive(Args)]
 pub struct Nodes {
-    /// URLs or addresses of nodes (`redis://10.0.0.5:6379`, `10.0.0.5:6379`), which form one deployment named `default`, or of
-    /// Sentinels (`sentinel://10.0.0.5:26379/mymaster`; without a master name, each monitored
-    /// master becomes a deployment). Default without a configuration file: `REDIS_ADDR`, else
-    /// `redis://localhost:6379`. An empty `REDIS_ADDR` means no node.
+    /// URLs or addresses of nodes (`redis://10.0.0.5:6379`, `10.0.0.5:6379`), which form one
+    /// deployment named `default`, or of Sentinels (`sentinel://10.0.0.5:26379/mymaster`; without
+    /// a master name, each monitored master becomes a deployment). Default without a configuration
+    /// file: `REDIS_ADDR`, else `redis://localhost:6379`. An empty `REDIS_ADDR` means no node.
     #[arg(value_name = "REDIS_URL", conflicts_with = "config_file")]
     pub urls: Vec<String>,
 

@@ -1,4 +1,4 @@
-//! Where the daemon reads its configuration from, at the start and at each reload.
+//! Source of the configuration of the daemon, at the start and at each reload.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub(crate) enum Configuration {
 pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     pub(crate) security: WebSecurity,
-    /// What the web server serves in the mode of redis_exporter; `None` in the normal mode.
+    /// Answers of the web server in the mode of redis_exporter; `None` in the normal mode.
     pub(crate) surface: Option<Surface>,
 }
 

@@ -1,7 +1,7 @@
 //! `/scrape?target=NODE`: metrics of one node under the names of redis_exporter.
 //!
-//! The values are those of the last round. Except in the mode that replaces redis_exporter, Rolecall
-//! never connects to a target of a request.
+//! The values are those of the last round. Except in the mode that replaces redis_exporter,
+//! Rolecall never connects to a target of a request.
 
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -20,7 +20,7 @@ struct Flag {
     fate: Fate,
 }
 
-/// What becomes of a flag whose value is not the default.
+/// Consequence of a flag whose value is not the default.
 enum Fate {
     /// It does what the text says.
     Honoured(&'static str),

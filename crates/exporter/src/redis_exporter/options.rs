@@ -20,7 +20,7 @@ const HASH_COST: u32 = 10;
 /// after ten seconds.
 const FIRST_REPLY_LIMIT: Duration = Duration::from_secs(5);
 
-/// What the web server serves in this mode.
+/// Answers of the web server in this mode.
 #[derive(Debug, Clone)]
 pub(crate) struct Surface {
     /// Names and labels of the metrics.

@@ -47,7 +47,7 @@ struct PolledTarget {
     scraped_at: Instant,
 }
 
-/// Why a target is not polled.
+/// Reason for which a target is not polled.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The limit of targets is reached.
