@@ -87,8 +87,8 @@ const JUMPING: [&str; 4] = [
     "redis_latency_percentiles_",
 ];
 
-/// Differences of a Sentinel that is scraped as a node: Rolecall sends SENTINEL commands only to the
-/// Sentinels of a deployment.
+/// Differences of a Sentinel that is scraped as a node: Rolecall sends SENTINEL commands only to
+/// the Sentinels of a deployment.
 const SENTINEL_AS_NODE: [&str; 3] = [
     "- redis_sentinel_master_ckquorum_status",
     "- redis_sentinel_master_ok_sentinels",
