@@ -1,7 +1,6 @@
 //! The password file of redis_exporter: a JSON map from URL to password, or one password.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use client::{Address, Endpoint, Password};
 
@@ -11,14 +10,6 @@ use crate::address::{DEFAULT_PORT, ParsedUrl};
 /// The passwords of nodes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PasswordMap(Vec<NodePassword>);
-
-/// The content of a password file.
-enum PasswordFile {
-    /// Passwords by URL.
-    Map(PasswordMap),
-    /// The file contains one password. It is read at each connection.
-    Plain(PathBuf),
-}
 
 #[derive(Debug, Clone)]
 struct NodePassword {
@@ -30,36 +21,27 @@ struct NodePassword {
 /// Returns the password of all nodes, and the passwords of single nodes, from a password and the
 /// path of a password file. `location` names the setting that contains the path.
 ///
-/// The password has priority, as in redis_exporter: charts set both for the same password. The file
-/// is then used only if it is a map.
+/// The password has priority, as in redis_exporter: charts set both for the same password. A file
+/// that is no map then has no effect.
 ///
 /// # Errors
-/// Fails if the file is needed, and cannot be read or is an invalid map.
+/// Fails if the file is an invalid map, or if it cannot be read and there is no other password.
 pub(crate) fn load(
     password: Option<Password>,
     file: Option<&str>,
     location: &str,
 ) -> Result<(Option<Password>, PasswordMap), ConfigError> {
     let Some(path) = file else { return Ok((password, PasswordMap::default())) };
-    match (password, PasswordFile::read(path, &format!("{location}: {path}"))) {
-        (password, Ok(PasswordFile::Map(map))) => Ok((password, map)),
-        (Some(password), _) => Ok((Some(password), PasswordMap::default())),
-        (None, Ok(PasswordFile::Plain(path))) => {
-            Ok((Some(Password::File(path)), PasswordMap::default()))
+    let location = format!("{location}: {path}");
+    match files::read_to_string(path) {
+        Ok(text) if text.trim_start().starts_with('{') => {
+            Ok((password, PasswordMap::parse(&text, &location)?))
         }
-        (None, Err(error)) => Err(error),
-    }
-}
-
-impl PasswordFile {
-    fn read(path: &str, location: &str) -> Result<Self, ConfigError> {
-        let text = files::read_to_string(path).map_err(|error| {
-            ConfigError::new(location, format!("cannot read the file: {error}"))
-        })?;
-        if !text.trim_start().starts_with('{') {
-            return Ok(PasswordFile::Plain(path.into()));
+        Err(error) if password.is_none() => {
+            Err(ConfigError::new(location, format!("cannot read the file: {error}")))
         }
-        PasswordMap::parse(&text, location).map(PasswordFile::Map)
+        // The file is read again at each connection.
+        _ => Ok((password.or_else(|| Some(Password::File(path.into()))), PasswordMap::default())),
     }
 }
 

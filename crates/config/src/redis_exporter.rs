@@ -347,8 +347,19 @@ mod tests {
 
         std::fs::write(&file, "one-password\n").expect("a file");
         assert_eq!(endpoint(&options, "a").credentials.password, Some(password("global")));
+        options.password_file = Some("/nonexistent".to_owned());
+        assert_eq!(endpoint(&options, "a").credentials.password, Some(password("global")));
+        options.password_file = Some(file.display().to_string());
         options.password = None;
-        assert_eq!(endpoint(&options, "a").credentials.password, Some(Password::File(file)));
+        let own = endpoint(&options, "a").credentials.password;
+        assert_eq!(own, Some(Password::File(file.clone())));
+
+        std::fs::write(&file, "{\"redis://a\": hunter2}").expect("a file");
+        for given in [None, Some(password("global"))] {
+            options.password = given;
+            let error = Settings::for_redis_exporter(&options).expect_err("no map").to_string();
+            assert!(error.contains("invalid JSON") && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

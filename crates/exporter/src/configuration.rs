@@ -5,7 +5,7 @@ use std::path::Path;
 use config::Settings;
 
 use crate::cli::Serve;
-use crate::redis_exporter::Surface;
+use crate::redis_exporter::WebOptions;
 use crate::redis_exporter::flags::Flags;
 use crate::web_security::WebSecurity;
 
@@ -24,7 +24,7 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     pub(crate) security: WebSecurity,
     /// Options of the web server in the mode of redis_exporter; `None` in the normal mode.
-    pub(crate) surface: Option<Surface>,
+    pub(crate) web_options: Option<WebOptions>,
 }
 
 impl Configuration {
@@ -37,12 +37,12 @@ impl Configuration {
             Configuration::Rolecall(serve) => Loaded {
                 settings: Settings::load(serve.nodes.source(), serve.overrides())?,
                 security: WebSecurity::open(serve.web_config_file.as_deref())?,
-                surface: None,
+                web_options: None,
             },
             Configuration::RedisExporter(flags) => Loaded {
                 settings: flags.settings()?,
                 security: flags.web_security()?,
-                surface: Some(flags.surface()?),
+                web_options: Some(flags.web_options()?),
             },
         })
     }

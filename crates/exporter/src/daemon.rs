@@ -77,7 +77,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
 }
 
 fn serve(configuration: &Arc<Configuration>) -> anyhow::Result<()> {
-    let Loaded { settings, security, surface } = configuration.load()?;
+    let Loaded { settings, security, web_options } = configuration.load()?;
     log::init(settings.log_level, settings.log_format);
     settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
     // Before the handlers of signals: until then, signals end the process.
@@ -91,7 +91,7 @@ fn serve(configuration: &Arc<Configuration>) -> anyhow::Result<()> {
         .enable_all()
         .build();
     let web = web.context("cannot start the web server runtime")?;
-    let loaded = Loaded { settings, security, surface };
+    let loaded = Loaded { settings, security, web_options };
     let ended = runtime.block_on(run(configuration, loaded, state, listener, web.handle()));
     // A DNS lookup or a file may hang for long after everything else has ended.
     runtime.shutdown_background();
@@ -118,7 +118,7 @@ fn selection(settings: &Settings) -> Selection {
 /// Fails if a task ends: a stopped poller behind a working `/metrics` would be the worst failure.
 async fn run(
     configuration: &Arc<Configuration>,
-    Loaded { settings, security, surface }: Loaded,
+    Loaded { settings, security, web_options }: Loaded,
     state: StateStore,
     listener: TcpListener,
     web_runtime: &RuntimeHandle,
@@ -149,10 +149,10 @@ async fn run(
         lifecycle,
         connections: ConnectionLimit::new(settings.max_connections_per_address),
         requests: RequestLimit::new(),
-        meter: RequestMeter::new(clock, &http::paths(surface.is_some())),
+        meter: RequestMeter::new(clock, &http::paths(web_options.is_some())),
         security,
-        redis_exporter: surface.map(|surface| RedisExporterMode {
-            surface: Arc::new(surface),
+        redis_exporter: web_options.map(|web_options| RedisExporterMode {
+            web_options: Arc::new(web_options),
             targets: targets.clone(),
         }),
         runtimes: [RuntimeHandle::current(), web_runtime.clone()],
@@ -212,7 +212,7 @@ async fn run(
 
 /// Waits until the targets of `/scrape` changed, and returns them. Never returns if there can be
 /// none.
-async fn changed(targets: Option<&ScrapeTargets>) -> Vec<DeploymentSettings> {
+async fn changed(targets: Option<&ScrapeTargets>) -> Vec<Arc<DeploymentSettings>> {
     let Some(targets) = targets else { return std::future::pending().await };
     targets.changed().await;
     targets.deployments()

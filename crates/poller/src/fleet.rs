@@ -106,8 +106,8 @@ impl Fleet {
     }
 
     /// Replaces the deployments that are polled in addition to the configured ones.
-    pub fn poll_targets(&mut self, targets: Vec<DeploymentSettings>) {
-        self.targets = targets.into_iter().map(Arc::new).collect();
+    pub fn poll_targets(&mut self, targets: Vec<Arc<DeploymentSettings>>) {
+        self.targets = targets;
         self.update();
     }
 

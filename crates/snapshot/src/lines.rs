@@ -5,21 +5,13 @@ use memchr::memchr;
 /// Returns the first line without its line ending, and the text after it.
 pub(crate) fn split_line(text: &str) -> (&str, &str) {
     let bytes = text.as_bytes();
-    let line_feed = position_of_line_feed(bytes);
+    let line_feed = memchr(b'\n', bytes);
     let mut end = line_feed.unwrap_or(bytes.len());
     // Without more CR at its end, a line that is written with its value is read again as the same.
     while end > 0 && bytes[end - 1] == b'\r' {
         end -= 1;
     }
     (&text[..end], line_feed.map_or("", |line_feed| &text[line_feed + 1..]))
-}
-
-fn position_of_line_feed(bytes: &[u8]) -> Option<usize> {
-    // Most values of INFO are short: a loop finds their ends sooner than a search of long texts.
-    const SHORT: usize = 16;
-    let (short, rest) = bytes.split_at(bytes.len().min(SHORT));
-    let position = short.iter().position(|byte| *byte == b'\n');
-    position.or_else(|| Some(short.len() + memchr(b'\n', rest)?))
 }
 
 /// Returns the lines without their line endings. Costs less than [`str::lines`].

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use topology::{DeploymentView, NodeView};
 
 use super::{WebState, metrics};
-use crate::redis_exporter::Surface;
+use crate::redis_exporter::WebOptions;
 use crate::redis_exporter::targets::{Refusal, ScrapeTargets};
 
 /// Patterns of the routes that only this mode has.
@@ -40,7 +40,7 @@ const UNSUPPORTED: [&str; 7] = [
 /// State of the handlers in this mode.
 #[derive(Debug, Clone)]
 pub(crate) struct RedisExporterMode {
-    pub(crate) surface: Arc<Surface>,
+    pub(crate) web_options: Arc<WebOptions>,
     /// Targets of `/scrape`; `None` if the endpoint is disabled.
     pub(crate) targets: Option<ScrapeTargets>,
 }
@@ -59,7 +59,7 @@ type Refused = (StatusCode, String);
 pub(super) fn add_routes(router: Router<WebState>, mode: &RedisExporterMode) -> Router<WebState> {
     let [health, discovery] = PATHS;
     let router = router.route(health, get(|| async { "ok" })).route(discovery, get(discover));
-    match &mode.surface.telemetry_path {
+    match &mode.web_options.telemetry_path {
         Some(path) => router.route(path, get(metrics::serve)),
         None => router,
     }
@@ -71,15 +71,19 @@ pub(super) async fn serve_metrics(web: WebState, mode: &RedisExporterMode) -> Re
         Some(_) => decided(&web.registry, DEPLOYMENT_OF_URLS, mode, first_node).await,
         None => None,
     };
-    let exposition = (!mode.surface.redis_only).then(|| Exposition {
-        exporter: Some(web.exporter()),
-        deployments: Vec::new(),
-        selection: Selection::Full,
-    });
-    let (own, surface) = (web.exporter(), Arc::clone(&mode.surface));
+    let exporter = web.exporter();
+    let options = Arc::clone(&mode.web_options);
     respond(metrics::body(&web, 1, move |writer| {
-        encode_legacy(node.as_ref(), &own, &surface.style, writer)?;
-        exposition.iter().try_for_each(|exposition| encode(exposition, Format::Text, writer))
+        encode_legacy(node.as_ref(), &exporter, &options.style, writer)?;
+        if options.redis_only {
+            return Ok(());
+        }
+        let exposition = Exposition {
+            exporter: Some(exporter),
+            deployments: Vec::new(),
+            selection: Selection::Full,
+        };
+        encode(&exposition, Format::Text, writer)
     }))
 }
 
@@ -90,7 +94,7 @@ pub(super) async fn serve_scrape(
     parameters: &[(String, String)],
 ) -> Response {
     let node = find(&web, mode, parameters).await;
-    respond(node.and_then(|node| body(&web, node, mode.surface.style.clone())))
+    respond(node.and_then(|node| body(&web, node, mode.web_options.style.clone())))
 }
 
 /// Returns the metrics of a node, and those that redis_exporter has of itself.
@@ -175,7 +179,9 @@ async fn decided(
     let is_known = |node: &NodeView| node.readable().is_some() || node.failure().is_some();
     let is_decided = |view: &DeploymentView| node(view).is_some_and(|node| is_known(&node));
     let view =
-        match timeout(mode.surface.first_reply, registry.view_when(deployment, is_decided)).await {
+        match timeout(mode.web_options.first_reply, registry.view_when(deployment, is_decided))
+            .await
+        {
             Ok(view) => Some(view),
             Err(_) => registry.views().into_iter().find(|view| view.deployment.name == deployment),
         };
@@ -187,7 +193,7 @@ pub(super) type Parameters = Query<Vec<(String, String)>>;
 
 /// Serves `/discover-cluster-nodes`: the nodes as targets of `/scrape`, for `http_sd_configs`.
 async fn discover(State(web): State<WebState>) -> Response {
-    let is_cluster = web.redis_exporter.as_ref().is_some_and(|mode| mode.surface.is_cluster);
+    let is_cluster = web.redis_exporter.as_ref().is_some_and(|mode| mode.web_options.is_cluster);
     let Some(view) = configured(&web).filter(|_| is_cluster) else {
         let problem = "The discovery endpoint is only available on a redis cluster\n";
         return (StatusCode::BAD_REQUEST, problem).into_response();

@@ -5,4 +5,4 @@ pub(crate) mod flags;
 mod options;
 pub(crate) mod targets;
 
-pub(crate) use options::Surface;
+pub(crate) use options::WebOptions;

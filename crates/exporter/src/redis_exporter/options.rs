@@ -22,7 +22,7 @@ const FIRST_REPLY_LIMIT: Duration = Duration::from_secs(5);
 
 /// Options of the web server in this mode.
 #[derive(Debug, Clone)]
-pub(crate) struct Surface {
+pub(crate) struct WebOptions {
     /// Names and labels of the metrics.
     pub(crate) style: LegacyStyle,
     /// Another path of `/metrics`.
@@ -99,9 +99,9 @@ impl Flags {
     ///
     /// # Errors
     /// Fails if a flag has an invalid value.
-    pub(crate) fn surface(&self) -> anyhow::Result<Surface> {
+    pub(crate) fn web_options(&self) -> anyhow::Result<WebOptions> {
         let namespace = self.text("namespace");
-        Ok(Surface {
+        Ok(WebOptions {
             style: LegacyStyle {
                 namespace: (namespace != "redis").then(|| namespace.to_owned()),
                 role_label: self.is_on("append-instance-role-label"),
@@ -265,7 +265,7 @@ mod tests {
             "--tls-client-key-file=/nonexistent",
         ] {
             let flags = flags(&[argument]);
-            let error = flags.settings().and_then(|_| flags.surface().map(drop));
+            let error = flags.settings().and_then(|_| flags.web_options().map(drop));
             let error = format!("{:#}", error.expect_err(argument));
             let (flag, _) = argument.split_once('=').expect("a value");
             assert!(error.starts_with(flag), "{error}");
@@ -287,8 +287,8 @@ mod tests {
         assert!(matches!(settings.log_format, LogFormat::Json));
         assert!(matches!(settings.log_level, LogLevel::Warn));
         assert!(settings.scrape.is_none() && settings.warnings.is_empty());
-        let surface = flags.surface().expect("valid flags");
-        assert_eq!(surface.style.namespace.as_deref(), Some("cache"));
-        assert_eq!(surface.telemetry_path.as_deref(), Some("/telemetry"));
+        let web_options = flags.web_options().expect("valid flags");
+        assert_eq!(web_options.style.namespace.as_deref(), Some("cache"));
+        assert_eq!(web_options.telemetry_path.as_deref(), Some("/telemetry"));
     }
 }

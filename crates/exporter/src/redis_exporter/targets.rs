@@ -43,7 +43,7 @@ struct State {
 #[derive(Debug)]
 struct PolledTarget {
     target: ScrapeTarget,
-    settings: DeploymentSettings,
+    settings: Arc<DeploymentSettings>,
     scraped_at: Instant,
 }
 
@@ -77,7 +77,7 @@ impl ScrapeTargets {
         }
         let settings = state.access.deployment(target).map_err(Refusal::NoAccess)?;
         info!(target = name, "polling a target of /scrape");
-        let polled = PolledTarget { target: target.clone(), settings, scraped_at };
+        let polled = PolledTarget { target: target.clone(), settings: settings.into(), scraped_at };
         state.targets.insert(name.clone(), polled);
         self.shared.changed.notify_one();
         Ok(name)
@@ -89,8 +89,8 @@ impl ScrapeTargets {
     }
 
     /// Returns the deployments of the targets.
-    pub(crate) fn deployments(&self) -> Vec<DeploymentSettings> {
-        self.lock().targets.values().map(|polled| polled.settings.clone()).collect()
+    pub(crate) fn deployments(&self) -> Vec<Arc<DeploymentSettings>> {
+        self.lock().targets.values().map(|polled| Arc::clone(&polled.settings)).collect()
     }
 
     /// Replaces the access to all targets, after a reload.
@@ -100,7 +100,7 @@ impl ScrapeTargets {
         let State { access, targets } = &mut *state;
         targets.retain(|name, polled| match access.deployment(&polled.target) {
             Ok(settings) => {
-                polled.settings = settings;
+                polled.settings = settings.into();
                 true
             }
             Err(problem) => {
